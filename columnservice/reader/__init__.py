@@ -1,1 +1,16 @@
-"""placeholder"""
+"""Reading ROOT files: which replica, which open file, which baskets. Knows no joins and no cache."""
+
+from columnservice.reader.baskets import Read, read_rows
+from columnservice.reader.replicas import configure_xrootd, lfn_of, location_of, replicas_of
+from columnservice.reader.rootfile import FilePool, OpenTree
+
+__all__ = [
+    "FilePool",
+    "OpenTree",
+    "Read",
+    "configure_xrootd",
+    "lfn_of",
+    "location_of",
+    "read_rows",
+    "replicas_of",
+]

@@ -1,0 +1,148 @@
+"""The TakeIndex: for each local row, the parent file and row that hold the same event.
+
+Made by a hash join on (run, luminosityBlock, event), kept as a memory-mapped Arrow file. Knows keys
+and rows; not how keys are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from columnservice.alignment.files import open_arrow, write_arrow
+from columnservice.alignment.kernels import ABSENT, build_table, probe_table
+from columnservice.model import FileIdentity, Keys, digest_of
+
+
+@dataclass(frozen=True)
+class TakeIndex:
+    """Where the events of a local File stand in its parent files.
+
+    Attributes:
+        file: int32 per local row, index into ``parents``; -1 where the event is absent.
+        row: int64 per local row, the parent row; -1 where absent.
+        repeated: bool per local row: the event stands more than once in the parents.
+        local_repeats: how many local rows repeat the key of another local row.
+        parents: the identities of the parent files that ``file`` counts.
+    """
+
+    file: NDArray[np.int32]
+    row: NDArray[np.int64]
+    repeated: NDArray[np.bool_]
+    local_repeats: int
+    parents: tuple[FileIdentity, ...]
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which local rows have a parent."""
+        return self.file >= 0
+
+    def rows(self, start: int, stop: int) -> TakeIndex:
+        """The part for local rows ``start`` to ``stop``."""
+        cut = slice(start, stop)
+        return TakeIndex(
+            self.file[cut], self.row[cut], self.repeated[cut], self.local_repeats, self.parents
+        )
+
+
+def _packed(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    run_lumi = (keys.run.astype(np.uint64) << np.uint64(32)) | keys.lumi.astype(np.uint64)
+    return run_lumi, np.ascontiguousarray(keys.event, np.uint64)
+
+
+def _table(rows: int) -> NDArray[np.int64]:
+    """An empty table at most half full."""
+    return np.full(1 << max(4, (2 * rows - 1).bit_length() if rows else 0), ABSENT, np.int64)
+
+
+def count_repeats(keys: Keys) -> int:
+    """How many rows have a key that stands in another row, counted once per repeated key."""
+    run_lumi, event = _packed(keys)
+    repeated = np.zeros(len(event), np.bool_)
+    build_table(run_lumi, event, _table(len(event)), repeated)
+    return int(repeated.sum())
+
+
+def join(
+    local: Keys, parents: Sequence[Keys]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
+    """Find each local key among the keys of several parent files.
+
+    Args:
+        local: keys in local row order.
+        parents: keys of each parent file in its row order.
+
+    Returns:
+        ``file`` (int32), ``row`` (int64), ``repeated`` (bool), one entry per local row; file and
+        row are -1 where no parent holds the key. Of several equal parent keys the first counts,
+        and ``repeated`` is set.
+    """
+    packed = [_packed(keys) for keys in parents]
+    none = np.zeros(0, np.uint64)
+    run_lumi = np.concatenate([p[0] for p in packed]) if packed else none
+    event = np.concatenate([p[1] for p in packed]) if packed else none
+    table, repeated = _table(len(event)), np.zeros(len(event), np.bool_)
+    build_table(run_lumi, event, table, repeated)
+    local_run_lumi, local_event = _packed(local)
+    found = np.empty(len(local_event), np.int64)
+    probe_table(local_run_lumi, local_event, table, run_lumi, event, found)
+    starts = np.cumsum([0, *(len(keys) for keys in parents)])
+    present = found >= 0
+    file = np.where(present, np.searchsorted(starts, found, side="right") - 1, ABSENT)
+    row = np.where(present, found - starts[np.maximum(file, 0)], ABSENT)
+    met = np.zeros(len(found), np.bool_)
+    met[present] = repeated[found[present]]
+    return file.astype(np.int32), row.astype(np.int64), met
+
+
+def take_digest(local: FileIdentity, parents_digest: str) -> str:
+    """Names the TakeIndex of a local file for a set of parent files, those without events too."""
+    return digest_of("take", 1, asdict(local), parents_digest)
+
+
+def make_takeindex(
+    local: Keys, parents: Sequence[Keys], identities: Sequence[FileIdentity]
+) -> TakeIndex:
+    """Join a local file with its candidate parents."""
+    file, row, repeated = join(local, parents)
+    return TakeIndex(file, row, repeated, count_repeats(local), tuple(identities))
+
+
+def write_takeindex(path: Path, index: TakeIndex) -> None:
+    """Keep a TakeIndex as an Arrow file that appears whole or not at all."""
+    about = {
+        "parents": json.dumps([asdict(p) for p in index.parents]),
+        "local_repeats": str(index.local_repeats),
+    }
+    batch = pa.record_batch(
+        {
+            "file": pa.array(index.file),
+            "row": pa.array(index.row),
+            "repeated": pa.array(index.repeated.view(np.uint8)),
+        }
+    )
+    write_arrow(path, batch.replace_schema_metadata(about))
+
+
+def open_takeindex(path: Path) -> TakeIndex | None:
+    """The kept TakeIndex, memory-mapped; None when there is none or it is damaged."""
+    batch = open_arrow(path)
+    if batch is None or batch.schema.metadata is None:
+        return None
+    about = batch.schema.metadata
+    return TakeIndex(
+        batch.column("file").to_numpy(),
+        batch.column("row").to_numpy(),
+        batch.column("repeated").to_numpy().view(np.bool_),
+        int(about[b"local_repeats"]),
+        tuple(FileIdentity(**p) for p in json.loads(about[b"parents"])),
+    )

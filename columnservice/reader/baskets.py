@@ -1,0 +1,172 @@
+"""Reading rows: only the baskets that hold them, all branches of a file in one vector read.
+
+Knows branches and rows; neither what a branch means nor where its rows go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+from uproot.interpretation.jagged import AsJagged
+from uproot.interpretation.numerical import AsDtype
+
+from columnservice.errors import ColumnServiceError, DamagedFile
+from columnservice.formats.layout import ragged_from_layout
+from columnservice.model import BranchRead, FileLocation, Ragged
+from columnservice.reader.faults import another_replica_may_help, fault
+from columnservice.reader.rootfile import ByteRange, FilePool, OpenTree
+
+Rows = NDArray[np.int64]
+Run = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What came of reading rows.
+
+    Attributes:
+        arrays: one Ragged per branch read, in the order asked, each with one row per row asked.
+        url: the replica that served.
+        source_bytes: bytes asked of that replica for the baskets.
+    """
+
+    arrays: tuple[Ragged, ...]
+    url: str
+    source_bytes: int
+
+
+def basket_runs(entry_offsets: NDArray[np.int64], rows: Rows) -> list[Run]:
+    """Runs ``(first, last + 1)`` of adjacent baskets that hold at least one of the rows.
+
+    Args:
+        entry_offsets: first row of each basket and, last, the number of rows; ascending.
+        rows: sorted unique rows.
+    """
+    if not len(rows):
+        return []
+    holding = np.unique(np.searchsorted(entry_offsets, rows, side="right") - 1)
+    breaks = np.flatnonzero(np.diff(holding) > 1)
+    firsts = holding[np.concatenate(([0], breaks + 1))]
+    lasts = holding[np.concatenate((breaks, [len(holding) - 1]))]
+    return [(int(a), int(b) + 1) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _leaf_ranges(branch: Any, runs: Sequence[Run]) -> list[ByteRange]:
+    """Byte ranges of a branch's baskets; baskets embedded in the tree need none."""
+    seeks, sizes = branch.member("fBasketSeek"), branch.member("fBasketBytes")
+    on_disk = branch.num_baskets - len(branch.embedded_baskets)
+    return [
+        (int(seeks[i]), int(seeks[i]) + int(sizes[i]))
+        for first, stop in runs
+        for i in range(first, min(stop, on_disk))
+    ]
+
+
+def _leaves(branch: Any) -> list[Any]:
+    """The branches whose baskets hold a branch's data: itself, or those it is split into."""
+    if not branch.branches:
+        return [branch]
+    return [leaf for child in branch.branches for leaf in _leaves(child)]
+
+
+def _gather(layouts: Sequence[ak.contents.Content], windows: Sequence[Run], rows: Rows) -> Ragged:
+    """The asked rows out of the windows that were read; a copy only where a window holds more."""
+    layout = ak.concatenate(layouts, highlevel=False) if len(layouts) > 1 else layouts[0]
+    starts = np.array([start for start, _ in windows])
+    lengths = np.array([stop - start for start, stop in windows])
+    if lengths.sum() != len(rows):
+        before = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        window = np.searchsorted(starts, rows, side="right") - 1
+        layout = layout[rows - starts[window] + before[window]]
+    return ragged_from_layout(layout)
+
+
+def _read_branch(
+    branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, threads: Any
+) -> tuple[Ragged, None]:
+    offsets = np.asarray(branch.entry_offsets)
+    interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
+    windows = [(int(offsets[first]), int(offsets[stop])) for first, stop in runs] or [(0, 0)]
+    layouts = []
+    for start, stop in windows:
+        array = branch.array(
+            interpretation,
+            entry_start=start,
+            entry_stop=stop,
+            decompression_executor=threads,
+            array_cache=None,
+            library="ak",
+        )
+        if len(array) != stop - start:
+            raise DamagedFile(f"{branch.name} gave {len(array)} of {stop - start} rows.")
+        layouts.append(array.layout)
+    return _gather(layouts, windows, rows), None
+
+
+def _read_open(
+    opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any
+) -> tuple[tuple[Ragged, ...], int]:
+    tree, source = opened.tree, opened.source
+    ranges: set[ByteRange] = set()
+    wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}
+    for read in dict.fromkeys(reads):
+        branch = tree[read.path]
+        if len(rows) and int(rows[-1]) >= branch.num_entries:
+            raise DamagedFile(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
+        wanted[read] = branch, basket_runs(np.asarray(branch.entry_offsets), rows)
+        for leaf in _leaves(branch):
+            runs = basket_runs(np.asarray(leaf.entry_offsets), rows)
+            ranges.update(_leaf_ranges(leaf, runs))
+    source_bytes = source.hold(sorted(ranges))
+    try:
+        found = {
+            read: _read_branch(branch, read.raw, runs, rows, threads)[0]
+            for read, (branch, runs) in wanted.items()
+        }
+    finally:
+        source.release()
+    return tuple(found[read] for read in reads), source_bytes
+
+
+def read_rows(
+    pool: FilePool,
+    location: FileLocation,
+    reads: Sequence[BranchRead],
+    rows: Rows,
+    threads: ThreadPoolExecutor | None = None,
+) -> Read:
+    """Read rows of some branches from the first replica that serves them.
+
+    Args:
+        pool: the open files of this thread.
+        location: which file.
+        reads: the branches; repetitions cost nothing.
+        rows: int64, sorted, unique, within the tree.
+        threads: where baskets are decompressed; None: in this thread.
+
+    Raises:
+        FileChanged, FileError, TransportError, NotAllowed: no replica could serve.
+    """
+    executor = uproot.source.futures.TrivialExecutor() if threads is None else threads
+    failure: ColumnServiceError | None = None
+    try:
+        for opened in pool.replicas(location):
+            try:
+                arrays, source_bytes = _read_open(opened, reads, rows, executor)
+            except Exception as error:
+                failure = fault(error, location.lfn, opened.url)
+                pool.discard(opened)
+                if not another_replica_may_help(failure):
+                    raise failure from None
+                continue
+            return Read(arrays, opened.url, source_bytes)
+    except ColumnServiceError as error:
+        raise failure or error from None
+    raise AssertionError("unreachable: replicas() yields or raises")

@@ -1,0 +1,75 @@
+"""From a registered URL to a logical name and to replicas in order of preference.
+
+Pure text, but for ``configure_xrootd``, which sets the client's time limits before XRootD is loaded.
+Knows no file format and opens nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from columnservice.model import FileLocation, FileRecord
+
+# With XRootD's defaults a dead server hangs the client for minutes. With these a refused or killed
+# one is noticed at once and a frozen one after seconds.
+XROOTD_CLIENT_LIMITS = {
+    "XRD_CONNECTIONWINDOW": "5",
+    "XRD_CONNECTIONRETRY": "1",
+    "XRD_REQUESTTIMEOUT": "20",
+    "XRD_STREAMTIMEOUT": "10",
+    "XRD_STREAMERRORWINDOW": "0",
+    "XRD_TIMEOUTRESOLUTION": "1",
+}
+_AUTHZ = re.compile(r"(authz=)[^&\s]+|(Bearer(?:%20|\s))[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+
+
+def configure_xrootd() -> None:
+    """Set the XRootD client's time limits, where the operator has not.
+
+    XRootD reads them when its library is loaded, so this stands before the first import of it.
+    """
+    for name, value in XROOTD_CLIENT_LIMITS.items():
+        os.environ.setdefault(name, value)
+
+
+def is_remote(url: str) -> bool:
+    """Whether a URL is read through XRootD."""
+    return url.startswith(("root://", "roots://", "xroot://", "xroots://"))
+
+
+def lfn_of(url: str) -> str:
+    """The logical file name: the path of a ``root://`` URL (one leading slash), or the local path."""
+    if not is_remote(url):
+        return url
+    return "/" + urlsplit(url).path.lstrip("/")
+
+
+def replicas_of(url: str, xcaches: Mapping[str, str]) -> tuple[str, ...]:
+    """The URLs that serve a file, best first: through an XCache where one fronts its origin.
+
+    Args:
+        url: where the file was registered from.
+        xcaches: origin prefix → cache prefix, both ``root://host:port``. The match is on the whole
+            authority, so that ``root://a:10`` never claims ``root://a:1094``.
+    """
+    if not is_remote(url):
+        return (url,)
+    parts = urlsplit(url)
+    authority = f"{parts.scheme}://{parts.netloc}"
+    caches = [cache for origin, cache in xcaches.items() if origin.rstrip("/") == authority]
+    tail = url[len(authority) :]
+    return (*(cache.rstrip("/") + tail for cache in caches), url)
+
+
+def location_of(record: FileRecord, xcaches: Mapping[str, str]) -> FileLocation:
+    """Where to read a registered File, and what it must turn out to be."""
+    replicas = replicas_of(record.url, xcaches)
+    return FileLocation(record.lfn, replicas, record.tree, record.identity)
+
+
+def redact(text: str) -> str:
+    """A text without the credentials that XRootD URLs and messages may carry."""
+    return _AUTHZ.sub(lambda m: (m.group(1) or m.group(2)) + "[redacted]", text)
