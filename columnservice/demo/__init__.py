@@ -1,0 +1,1 @@
+"""Synthetic experiment files, real storage servers on loopback, and the story that uses both."""
