@@ -18,7 +18,7 @@
     │   ├── NoTree                    422
     │   ├── NoEventKeys               422
     │   └── DamagedFile               422
-    ├── AlignmentError                409   a join that would be wrong: never skipped, never an OSError
+    ├── AlignmentError                409   a wrong join: never skipped, never an OSError
     │   ├── MissingParent             409
     │   ├── DuplicateEvents           409
     │   ├── CountsMismatch            409
@@ -29,11 +29,11 @@
     │   ├── Unreachable               502
     │   ├── TruncatedReply            502
     │   └── Unavailable               503
-    └── SetupError                    500   the installation is wrong (port in use, home not writable)
+    └── SetupError                    500   the installation is wrong (port in use, home read-only)
 
-Only transport errors are ``OSError``: coffea's ``Runner(skipbadfiles=True)`` swallows an ``OSError``
-anywhere in an exception's chain, and an alignment error must never be swallowed. Raise alignment
-errors with ``from None``.
+Only transport errors are ``OSError``: coffea's ``Runner(skipbadfiles=True)`` swallows an
+``OSError`` anywhere in an exception's chain, and an alignment error must never be swallowed. Raise
+alignment errors with ``from None``.
 
 This module knows nothing of HTTP beyond a number, and nothing of uproot, XRootD or coffea.
 """
@@ -242,7 +242,7 @@ class SetupError(ColumnServiceError):
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> str:
-    """The names most like a mistaken one, as the tail of a message: ``nearest: Jet_pt, Jet_phi``."""
+    """The names most like a mistaken one, as a message's tail: ``nearest: Jet_pt, Jet_phi``."""
     close = difflib.get_close_matches(name, sorted(set(known)), n=most, cutoff=0.5)
     return f"nearest: {', '.join(close)}." if close else ""
 

@@ -64,7 +64,7 @@ class Column:
 
     @property
     def type(self) -> str:
-        """The type as a user reads it: ``float32``, ``var * float32``, ``var * {a: uint32, b: uint32}``."""
+        """The type as a user reads it: ``float32``, ``var * {a: uint32, b: uint32}``."""
         if len(self.members) == 1 and not self.members[0].name:
             item = self.members[0].dtype
         else:

@@ -21,7 +21,7 @@ def default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Settings of one service process; every field is an environment variable ``COLUMNSERVICE_<NAME>``."""
+    """Settings of one service process; every field can be set as ``COLUMNSERVICE_<NAME>``."""
 
     model_config = SettingsConfigDict(env_prefix="COLUMNSERVICE_", frozen=True)
 

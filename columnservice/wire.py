@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from columnservice.model import Column, Keys, Member, Offsets, Ragged
@@ -90,10 +91,19 @@ def _arrow_items(column: Column, ragged: Ragged) -> pa.Array:
     return pa.StructArray.from_arrays(arrays, fields=list(arrow_item_type(column.members)))
 
 
-def _nest(offsets: Sequence[Offsets], values: pa.Array) -> pa.Array:
-    for axis in reversed(offsets):
-        kind = pa.large_list(pa.field("item", values.type, nullable=False))
-        values = pa.LargeListArray.from_arrays(pa.array(axis), values, type=kind)
+def list_type(values: pa.DataType) -> pa.DataType:
+    """``large_list`` of items that are never null."""
+    return pa.large_list(pa.field("item", values, nullable=False))
+
+
+def arrow_items(column: Column, ragged: Ragged) -> pa.Array:
+    """A Column's items without the outermost jagged axis: one per object (depth 0: one per event).
+
+    Deeper axes become ``large_list``s. No copy but for bool.
+    """
+    values = _arrow_items(column, ragged)
+    for axis in reversed(ragged.offsets[1:]):
+        values = pa.LargeListArray.from_arrays(pa.array(axis), values, type=list_type(values.type))
     return values
 
 
@@ -118,56 +128,64 @@ def groups(columns: Iterable[Column]) -> tuple[Group, ...]:
     return tuple(Group(name, tuple(members)) for name, members in found.items())
 
 
-def encode_group(
-    group: Group, columns: Mapping[str, Ragged], present: NDArray[np.bool_]
-) -> tuple[pa.Field, pa.Array]:
-    """One group as an Arrow field and array of ``len(present)`` events, null where absent.
+def _with_nulls(array: pa.Array, present: NDArray[np.bool_]) -> pa.Array:
+    """A flat array that is null where an event is absent."""
+    if present.all():
+        return array
+    mask = pa.array(~present)
+    if isinstance(array, pa.StructArray):
+        return pa.StructArray.from_arrays(array.flatten(), fields=list(array.type), mask=mask)
+    return pa.compute.if_else(pa.array(present), array, pa.scalar(None, array.type))
+
+
+def assemble(
+    columns: Sequence[Column],
+    items: Mapping[str, pa.Array],
+    offsets: Mapping[str, Offsets],
+    present: NDArray[np.bool_],
+) -> pa.RecordBatch:
+    """A record batch: ``hasParent`` first, then one field per group of Columns.
 
     Args:
-        group: the Columns that share this field.
-        columns: their values by Column name; absent events hold empty lists or any number.
-        present: which events have a parent, bool.
+        columns: what stands in the batch.
+        items: by Column name, ``arrow_items`` of exactly these events.
+        offsets: by shape, int64, ``len(present) + 1`` entries from 0 to the number of items.
+        present: bool per event; where False every Column is null and lists are empty.
     """
-    mask = None if present.all() else pa.array(~present)
-    first = columns[group.columns[0].name]
-    if first.depth == 0:
-        column = group.columns[0]
-        if len(column.members) == 1 and not column.members[0].name:
-            array = pa.array(first.values, mask=None if mask is None else ~present)
+    fields = [pa.field(HAS_PARENT, pa.bool_(), nullable=False)]
+    arrays: list[pa.Array] = [pa.array(present)]
+    for group in groups(columns):
+        first = group.columns[0]
+        if first.depth == 0:
+            array = _with_nulls(items[first.name], present)
         else:
-            items = _arrow_items(column, first)
-            array = pa.StructArray.from_arrays(items.flatten(), fields=list(items.type), mask=mask)
-        return pa.field(group.name, array.type, nullable=True), array
-    if group.has_fields:
-        contents = [
-            _nest(columns[c.name].offsets[1:], _arrow_items(c, columns[c.name]))
-            for c in group.columns
-        ]
-        fields = [
-            pa.field(c.name, a.type, nullable=False)
-            for c, a in zip(group.columns, contents, strict=True)
-        ]
-        values = pa.StructArray.from_arrays(contents, fields=fields)
-    else:
-        column = group.columns[0]
-        values = _nest(first.offsets[1:], _arrow_items(column, first))
-    kind = pa.large_list(pa.field("item", values.type, nullable=False))
-    offsets = pa.array(first.offsets[0])
-    array = pa.LargeListArray.from_arrays(offsets, values, type=kind, mask=mask)
-    return pa.field(group.name, kind, nullable=True), array
+            if group.has_fields:
+                kinds = [
+                    pa.field(c.name, items[c.name].type, nullable=False) for c in group.columns
+                ]
+                values = pa.StructArray.from_arrays(
+                    [items[c.name] for c in group.columns], fields=kinds
+                )
+            else:
+                values = items[first.name]
+            array = pa.LargeListArray.from_arrays(
+                pa.array(offsets[group.name]),
+                values,
+                type=list_type(values.type),
+                mask=None if present.all() else pa.array(~present),
+            )
+        fields.append(pa.field(group.name, array.type, nullable=True))
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def encode_batch(
     columns: Sequence[Column], values: Mapping[str, Ragged], present: NDArray[np.bool_]
 ) -> pa.RecordBatch:
-    """A record batch of ``len(present)`` events: ``hasParent`` first, then one field per group."""
-    fields = [pa.field(HAS_PARENT, pa.bool_(), nullable=False)]
-    arrays: list[pa.Array] = [pa.array(present)]
-    for group in groups(columns):
-        field, array = encode_group(group, values, present)
-        fields.append(field)
-        arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    """``assemble`` from plain arrays: ``values`` by Column name, one row per event."""
+    items = {c.name: arrow_items(c, values[c.name]) for c in columns}
+    offsets = {c.shape: values[c.name].offsets[0] for c in columns if c.shape is not None}
+    return assemble(columns, items, offsets, present)
 
 
 def batch_metadata(start: int, stop: int, missing: int, proof: str) -> pa.KeyValueMetadata:
@@ -184,10 +202,11 @@ def batch_metadata(start: int, stop: int, missing: int, proof: str) -> pa.KeyVal
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:
-    """An Arrow number array as NumPy: without a copy, but for bool and for nulls (filled with 0)."""
+    """An Arrow number array as NumPy: no copy but for bool and nulls (filled with 0)."""
     if array.null_count:
         array = array.fill_null(pa.scalar(0).cast(array.type))
-    return array.to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _decode_items(column: Column, items: pa.Array) -> dict[str, NDArray[Any]]:

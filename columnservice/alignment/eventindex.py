@@ -38,7 +38,7 @@ def read_keys(pool: FilePool, location: FileLocation, format_name: str) -> Keys:
         reads = form.key_reads(opened.tree)
         entries = int(opened.tree.num_entries)
     rows = np.arange(entries, dtype=np.int64)
-    keys = form.keys(read_rows(pool, location, reads, rows).arrays)
+    keys: Keys = form.keys(read_rows(pool, location, reads, rows).arrays)
     if len(keys) != entries:
         raise DamagedFile(f"{location.lfn} gave {len(keys)} event keys for {entries} events.")
     return keys

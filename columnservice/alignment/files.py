@@ -22,7 +22,7 @@ def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
                 writer.write_batch(batch)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -25,7 +25,7 @@ _BOOL_OUT = types.Array(types.boolean, 1, "C")
 
 @numba.njit(types.uint64(types.uint64, types.uint64), cache=True, inline="always")
 def _spread(run_lumi, event):  # type: ignore[no-untyped-def]
-    """A hash of an EventKey whose low bits differ for neighbouring events (SplitMix64 finaliser)."""
+    """A hash whose low bits differ for neighbouring events (SplitMix64 finaliser)."""
     h = run_lumi * np.uint64(0x9E3779B97F4A7C15) ^ event
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -56,7 +56,7 @@ def build_table(run_lumi, event, table, repeated):  # type: ignore[no-untyped-de
 
 @numba.njit(types.void(_U8, _U8, _I8, _U8, _U8, _I8_OUT), cache=True, nogil=True)
 def probe_table(run_lumi, event, table, parent_run_lumi, parent_event, row):  # type: ignore[no-untyped-def]
-    """Look keys up: ``row[i]`` becomes the first parent row with the key of local row i, or ABSENT."""
+    """``row[i]`` becomes the first parent row with the key of local row i, or ABSENT."""
     mask = np.uint64(len(table) - 1)
     for i in range(len(event)):
         slot = _spread(run_lumi[i], event[i]) & mask
@@ -79,7 +79,7 @@ def place_counts(offsets, source, target, counts):  # type: ignore[no-untyped-de
 
 @numba.njit(types.void(_I8, _I8, _I8, _I8, _I8_OUT), cache=True, nogil=True)
 def place_items(offsets, source, target, out_offsets, items):  # type: ignore[no-untyped-def]
-    """Item numbers: the items of row ``source[k]`` go, in order, to row ``target[k]`` of the output."""
+    """Item numbers: the items of row ``source[k]`` go, in order, to output row ``target[k]``."""
     for k in range(len(source)):
         at = out_offsets[target[k]]
         for item in range(offsets[source[k]], offsets[source[k] + 1]):

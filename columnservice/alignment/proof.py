@@ -16,9 +16,7 @@ from columnservice.alignment.gather import gather
 from columnservice.model import Keys, Ragged
 
 
-def gathered_keys(
-    parents: Sequence[Keys], file: NDArray[np.int32], row: NDArray[np.int64]
-) -> Keys:
+def gathered_keys(parents: Sequence[Keys], file: NDArray[np.int32], row: NDArray[np.int64]) -> Keys:
     """The parents' keys in local row order; zeros where absent."""
     parts = [Ragged((), {"run": k.run, "lumi": k.lumi, "event": k.event}) for k in parents]
     if not parts:

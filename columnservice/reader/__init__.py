@@ -1,4 +1,4 @@
-"""Reading ROOT files: which replica, which open file, which baskets. Knows no joins and no cache."""
+"""Reading ROOT files: replicas, open files, baskets. Knows no joins and no cache."""
 
 from columnservice.reader.baskets import Read, read_rows
 from columnservice.reader.replicas import configure_xrootd, lfn_of, location_of, replicas_of

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
-from columnservice.errors import ColumnServiceError, DamagedFile
+from columnservice.errors import ColumnServiceError, DamagedFile, UnsupportedColumn
 from columnservice.formats.layout import ragged_from_layout
 from columnservice.model import BranchRead, FileLocation, Ragged
 from columnservice.reader.faults import another_replica_may_help, fault
@@ -85,13 +85,12 @@ def _gather(layouts: Sequence[ak.contents.Content], windows: Sequence[Run], rows
         before = np.concatenate(([0], np.cumsum(lengths)[:-1]))
         window = np.searchsorted(starts, rows, side="right") - 1
         layout = layout[rows - starts[window] + before[window]]
-    return ragged_from_layout(layout)
+    found: Ragged = ragged_from_layout(layout)
+    return found
 
 
-def _read_branch(
-    branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, threads: Any
-) -> tuple[Ragged, None]:
-    offsets = np.asarray(branch.entry_offsets)
+def _read_branch(branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, threads: Any) -> Ragged:
+    offsets = np.asarray(_leaves(branch)[0].entry_offsets)
     interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
     windows = [(int(offsets[first]), int(offsets[stop])) for first, stop in runs] or [(0, 0)]
     layouts = []
@@ -107,7 +106,7 @@ def _read_branch(
         if len(array) != stop - start:
             raise DamagedFile(f"{branch.name} gave {len(array)} of {stop - start} rows.")
         layouts.append(array.layout)
-    return _gather(layouts, windows, rows), None
+    return _gather(layouts, windows, rows)
 
 
 def _read_open(
@@ -117,17 +116,20 @@ def _read_open(
     ranges: set[ByteRange] = set()
     wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}
     for read in dict.fromkeys(reads):
+        if read.path not in tree:
+            raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
         branch = tree[read.path]
         if len(rows) and int(rows[-1]) >= branch.num_entries:
             raise DamagedFile(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
-        wanted[read] = branch, basket_runs(np.asarray(branch.entry_offsets), rows)
-        for leaf in _leaves(branch):
-            runs = basket_runs(np.asarray(leaf.entry_offsets), rows)
-            ranges.update(_leaf_ranges(leaf, runs))
+        leaves = _leaves(branch)
+        runs = [basket_runs(np.asarray(leaf.entry_offsets), rows) for leaf in leaves]
+        wanted[read] = branch, runs[0]
+        for leaf, leaf_runs in zip(leaves, runs, strict=True):
+            ranges.update(_leaf_ranges(leaf, leaf_runs))
     source_bytes = source.hold(sorted(ranges))
     try:
         found = {
-            read: _read_branch(branch, read.raw, runs, rows, threads)[0]
+            read: _read_branch(branch, read.raw, runs, rows, threads)
             for read, (branch, runs) in wanted.items()
         }
     finally:

@@ -1,7 +1,7 @@
 """From a registered URL to a logical name and to replicas in order of preference.
 
-Pure text, but for ``configure_xrootd``, which sets the client's time limits before XRootD is loaded.
-Knows no file format and opens nothing.
+Pure text, but for ``configure_xrootd``, which sets the client's time limits before XRootD is
+loaded. Knows no file format and opens nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def is_remote(url: str) -> bool:
 
 
 def lfn_of(url: str) -> str:
-    """The logical file name: the path of a ``root://`` URL (one leading slash), or the local path."""
+    """The logical file name: the path of a ``root://`` URL with one slash, or the local path."""
     if not is_remote(url):
         return url
     return "/" + urlsplit(url).path.lstrip("/")

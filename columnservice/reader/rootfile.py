@@ -86,11 +86,11 @@ class HeldReads:
         return chunks
 
 
-class HeldFile(HeldReads, uproot.source.file.MemmapSource):
+class HeldFile(HeldReads, uproot.source.file.MemmapSource):  # type: ignore[misc]
     """A local file, memory-mapped."""
 
 
-class HeldXRootD(HeldReads, uproot.source.xrootd.XRootDSource):
+class HeldXRootD(HeldReads, uproot.source.xrootd.XRootDSource):  # type: ignore[misc]
     """A remote file, read by XRootD vector reads."""
 
 
