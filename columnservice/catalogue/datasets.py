@@ -1,0 +1,138 @@
+"""Datasets, their parents and notes: functions on a connection, for ``store``.
+
+Knows no files and opens no transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import sqlalchemy as sa
+
+from columnservice.catalogue.database import insert_new
+from columnservice.catalogue.tables import columnsets, datasets, files, notes
+from columnservice.errors import DatasetExists, DatasetInUse, RequestError, UnknownDataset, nearest
+from columnservice.model import Dataset, FormatName
+
+# A name stands in URLs and in messages: no slash, no space, nothing to escape.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_parents = datasets.alias("parents")
+_WITH_PARENT = sa.select(
+    datasets.c.id, datasets.c.name, datasets.c.format, datasets.c.revision, _parents.c.name
+).select_from(datasets.outerjoin(_parents, datasets.c.parent_id == _parents.c.id))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A Dataset with its id in the database and the count of changes to its files."""
+
+    id: int
+    revision: int
+    dataset: Dataset
+
+
+def _row(found: Any) -> Row:
+    identifier, name, format_name, revision, parent = found
+    return Row(identifier, revision, Dataset(name, format_name, parent))
+
+
+def find(connection: sa.Connection, name: str) -> Row:
+    """The Dataset of a name.
+
+    Raises:
+        UnknownDataset: there is none; names the nearest.
+    """
+    found = connection.execute(_WITH_PARENT.where(datasets.c.name == name)).first()
+    if found is None:
+        known = connection.scalars(sa.select(datasets.c.name))
+        near = nearest(name, known)
+        raise UnknownDataset(f"No dataset {name!r}" + (f"; {near}" if near else "."))
+    return _row(found)
+
+
+def every(connection: sa.Connection) -> tuple[Dataset, ...]:
+    """All Datasets, in order of registration."""
+    return tuple(_row(r).dataset for r in connection.execute(_WITH_PARENT.order_by(datasets.c.id)))
+
+
+def children(connection: sa.Connection, name: str) -> tuple[Dataset, ...]:
+    """The Datasets that name this one as their parent."""
+    here = find(connection, name)
+    query = _WITH_PARENT.where(datasets.c.parent_id == here.id).order_by(datasets.c.id)
+    return tuple(_row(r).dataset for r in connection.execute(query))
+
+
+def add(connection: sa.Connection, dataset: Dataset) -> None:
+    """Add a Dataset; the very same one again is no error.
+
+    Raises:
+        RequestError: a name that cannot stand in a URL, or an unknown Format.
+        UnknownDataset: the parent is not registered.
+        DatasetExists: the name is taken by a Dataset with another Format or parent.
+    """
+    if not _NAME.fullmatch(dataset.name):
+        raise RequestError(
+            f"{dataset.name!r} cannot be a dataset's name.",
+            "Use letters, digits, '_', '-' and '.', at most 128, beginning with a letter or digit.",
+        )
+    known = get_args(FormatName)
+    if dataset.format not in known:
+        raise RequestError(
+            f"No format {dataset.format!r}.", f"The formats are: {', '.join(known)}."
+        )
+    parent_id = None if dataset.parent is None else find(connection, dataset.parent).id
+    row = {
+        "name": dataset.name,
+        "format": dataset.format,
+        "parent_id": parent_id,
+        "revision": 0,
+    }
+    insert_new(connection, datasets, [row])
+    there = find(connection, dataset.name).dataset
+    if there != dataset:
+        parent = f"parent {there.parent!r}" if there.parent else "no parent"
+        raise DatasetExists(
+            f"Dataset {dataset.name!r} exists already, with format {there.format!r} and {parent}."
+        )
+
+
+def remove(connection: sa.Connection, name: str) -> None:
+    """Remove a Dataset with all that is known of its files.
+
+    Raises:
+        UnknownDataset: there is none of that name.
+        DatasetInUse: other Datasets name it as their parent.
+    """
+    here = find(connection, name)
+    in_use = [d.name for d in children(connection, name)]
+    if in_use:
+        raise DatasetInUse(f"Dataset {name!r} is the parent of {', '.join(in_use)}.")
+    connection.execute(sa.delete(datasets).where(datasets.c.id == here.id))
+    used = sa.exists().where(files.c.columnset == columnsets.c.digest)
+    connection.execute(sa.delete(columnsets).where(~used))
+
+
+def changed(connection: sa.Connection, dataset_id: int) -> None:
+    """Count a change to a Dataset's files."""
+    connection.execute(
+        sa.update(datasets)
+        .where(datasets.c.id == dataset_id)
+        .values(revision=datasets.c.revision + 1)
+    )
+
+
+def set_note(connection: sa.Connection, name: str, key: str, value: Any) -> None:
+    """Keep a JSON value with a Dataset, in place of an earlier one."""
+    here = find(connection, name)
+    of_key = sa.and_(notes.c.dataset_id == here.id, notes.c.key == key)
+    connection.execute(sa.delete(notes).where(of_key))
+    connection.execute(sa.insert(notes).values(dataset_id=here.id, key=key, value=value))
+
+
+def note(connection: sa.Connection, name: str, key: str) -> Any:
+    """The JSON value kept with a Dataset; None where there is none."""
+    here = find(connection, name)
+    query = sa.select(notes.c.value).where(notes.c.dataset_id == here.id, notes.c.key == key)
+    return connection.scalar(query)

@@ -1,0 +1,269 @@
+"""The catalogue: what is registered, as one object over one database.
+
+Each method is one transaction. Knows neither ROOT files nor HTTP; ``indexing`` makes the records
+that are kept here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from columnservice.catalogue import datasets, files, migrations
+from columnservice.catalogue.database import Database
+from columnservice.catalogue.datasets import Row
+from columnservice.catalogue.lumis import chunked
+from columnservice.catalogue.manifest import ManifestEntry
+from columnservice.catalogue.records import FileCounts, FileFailure, columnset_of
+from columnservice.catalogue.tables import columnsets
+from columnservice.errors import ColumnServiceError, UnknownDataset
+from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
+
+T = TypeVar("T")
+_REMEMBERED = 256
+_ROWS_PER_TRANSACTION = 20_000
+
+
+class Catalogue:
+    """Datasets, Files and ColumnSets; safe to share between threads, and between processes by URL.
+
+    Args:
+        url: SQLAlchemy URL, ``sqlite:////home/…/catalogue.sqlite`` or ``postgresql://…``.
+
+    Raises:
+        SetupError: the database cannot be used (in the constructor and in every method).
+        Unavailable: other writers kept the database busy for too long.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self._remembered: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections to the database."""
+        self._database.close()
+
+    def migrate(self) -> None:
+        """Make or upgrade the tables; several processes may do so at once."""
+        with self._database.migrating() as connection:
+            migrations.upgrade(connection)
+
+    # Datasets
+
+    def add_dataset(self, dataset: Dataset) -> None:
+        """Register a Dataset; the very same one again is no error.
+
+        Raises:
+            RequestError: the name cannot stand in a URL, or the Format is unknown.
+            UnknownDataset: its parent is not registered.
+            DatasetExists: the name is taken by a Dataset with another Format or parent.
+        """
+        with self._database.writing() as connection:
+            datasets.add(connection, dataset)
+
+    def dataset(self, name: str) -> Dataset:
+        """The Dataset of a name.
+
+        Raises:
+            UnknownDataset: there is none; names the nearest. So do all methods that take a name.
+        """
+        with self._database.reading() as connection:
+            return datasets.find(connection, name).dataset
+
+    def datasets(self) -> tuple[Dataset, ...]:
+        """All Datasets, in order of registration."""
+        with self._database.reading() as connection:
+            return datasets.every(connection)
+
+    def children(self, name: str) -> tuple[Dataset, ...]:
+        """The Datasets that name this one as their parent."""
+        with self._database.reading() as connection:
+            return datasets.children(connection, name)
+
+    def remove_dataset(self, name: str) -> None:
+        """Forget a Dataset and its Files.
+
+        Raises:
+            DatasetInUse: it is the parent of another one.
+        """
+        with self._database.writing() as connection:
+            datasets.remove(connection, name)
+
+    def revision(self, name: str) -> int:
+        """A count that grows with every change to a Dataset's Files."""
+        with self._database.reading() as connection:
+            return datasets.find(connection, name).revision
+
+    def set_note(self, name: str, key: str, value: Any) -> None:
+        """Keep a JSON value with a Dataset: coverage, witnesses, duplicates."""
+        with self._database.writing() as connection:
+            datasets.set_note(connection, name, key, value)
+
+    def note(self, name: str, key: str) -> Any:
+        """The JSON value kept with a Dataset, or None."""
+        with self._database.reading() as connection:
+            return datasets.note(connection, name, key)
+
+    # Registering Files
+
+    def add_files(self, dataset: str, urls: Iterable[str]) -> int:
+        """Add Files as pending; known URLs are left alone. Returns how many are new."""
+        return self._in_chunks(dataset, files.add, urls)
+
+    def import_manifest(self, dataset: str, entries: Iterable[ManifestEntry]) -> int:
+        """Add Files as declared, nothing opened; known URLs are left alone. Returns how many."""
+        return self._in_chunks(dataset, files.declare, entries)
+
+    def pending(self, dataset: str) -> tuple[str, ...]:
+        """The URLs that are to be opened, in order of registration."""
+        return self._read(dataset, lambda c, d: files.urls(c, d, "pending"))
+
+    def declared(self, dataset: str, lumis: Sequence[LumiRange] | None = None) -> tuple[str, ...]:
+        """The URLs known from a manifest and not opened yet.
+
+        Args:
+            dataset: name of the Dataset.
+            lumis: only those that may hold events of these luminosity blocks; None for all.
+                These must be indexed and recorded before ``candidates`` can name them.
+        """
+        if lumis is None:
+            return self._read(dataset, lambda c, d: files.urls(c, d, "declared"))
+
+        def find(connection: sa.Connection, here: Row) -> tuple[str, ...]:
+            ids = files.candidates(connection, here, lumis, "declared")
+            return files.urls_of(connection, ids)
+
+        return self._read(dataset, find)
+
+    def record_file(
+        self, dataset: str, record: FileRecord, columnset: ColumnSet
+    ) -> FileFailure | None:
+        """Keep what was found in an opened File, in place of what was known of its URL.
+
+        Returns:
+            None; or, where the Dataset holds the same File under another URL, the failure that was
+            recorded instead.
+        """
+        return self._written(dataset, lambda c, d: files.record(c, d, record, columnset))
+
+    def record_failure(self, dataset: str, url: str, error: ColumnServiceError) -> None:
+        """Keep that a File could not be used, and why."""
+        self._written(dataset, lambda c, d: files.fail(c, d, url, error))
+
+    def retry_failures(self, dataset: str) -> int:
+        """Make failed Files pending again; returns how many."""
+        return self._written(dataset, files.retry)
+
+    def remove_files(self, dataset: str, urls: Iterable[str]) -> int:
+        """Forget Files; returns how many there were."""
+        return self._written(dataset, lambda c, d: files.remove(c, d, urls))
+
+    # Asking for Files
+
+    def files(self, dataset: str) -> tuple[FileRecord, ...]:
+        """The readable Files, in order of registration."""
+        return self._read(dataset, files.every)
+
+    def failures(self, dataset: str) -> tuple[FileFailure, ...]:
+        """The Files that could not be registered, with reasons."""
+        return self._read(dataset, files.failures)
+
+    def counts(self, dataset: str) -> FileCounts:
+        """How many Files stand where, and the events of the readable ones."""
+        return self._read(dataset, files.counts)
+
+    def file(self, dataset: str, uuid: str) -> FileRecord:
+        """The readable File of a UUID.
+
+        Raises:
+            UnknownFile: the Dataset has none.
+        """
+        return self._read(dataset, lambda c, d: files.by_uuid(c, d, uuid))
+
+    def holders(self, uuid: str) -> tuple[str, ...]:
+        """The names of the Datasets that hold this UUID."""
+        with self._database.reading() as connection:
+            return files.holders(connection, uuid)
+
+    def candidates(self, parent: str, lumis: Sequence[LumiRange]) -> tuple[FileRecord, ...]:
+        """The Files of a Dataset that may hold events of these luminosity blocks.
+
+        Files whose luminosity blocks are not known are always among them, Files without events
+        never. Files of a manifest that were not opened yet are told by ``declared``.
+        """
+        return self._read(parent, lambda c, d: files.by_ids(c, files.candidates(c, d, lumis)))
+
+    def identities(self, parent: str) -> str:
+        """A hash over all Files of a Dataset: (UUID, size), or (URL, size) where not opened yet."""
+        return self._derived("identities", parent, files.identities)
+
+    # ColumnSets
+
+    def columnset(self, digest: str) -> ColumnSet:
+        """The Columns of a layout.
+
+        Raises:
+            UnknownDataset: no registered File has this layout (any more).
+        """
+
+        def load() -> ColumnSet:
+            query = sa.select(columnsets.c.columns).where(columnsets.c.digest == digest)
+            with self._database.reading() as connection:
+                document = connection.scalar(query)
+            if document is None:
+                raise UnknownDataset(f"No registered file has the layout {digest}.")
+            return columnset_of(digest, document)
+
+        return self._remember(("columnset", digest), load)
+
+    def columnsets(self, dataset: str) -> tuple[tuple[ColumnSet, int], ...]:
+        """(ColumnSet, number of Files with it), in order of first registration.
+
+        Files without events are counted only where there are no others.
+        """
+        layouts = self._derived("layouts", dataset, files.layouts)
+        return tuple((self.columnset(digest), count) for digest, count in layouts)
+
+    # How a method reaches the database
+
+    def _read(self, name: str, ask: Callable[[sa.Connection, Row], T]) -> T:
+        with self._database.reading() as connection:
+            return ask(connection, datasets.find(connection, name))
+
+    def _written(self, name: str, do: Callable[[sa.Connection, Row], T]) -> T:
+        with self._database.writing() as connection:
+            return do(connection, datasets.find(connection, name))
+
+    def _in_chunks(
+        self, name: str, add: Callable[[sa.Connection, Row, list[T]], int], items: Iterable[T]
+    ) -> int:
+        """Add many items in short transactions, so that other writers get their turn."""
+        self.dataset(name)
+        chunks = chunked(items, _ROWS_PER_TRANSACTION)
+        return sum(
+            self._written(name, lambda c, d, chunk=chunk: add(c, d, chunk)) for chunk in chunks
+        )
+
+    def _derived(self, what: str, name: str, ask: Callable[[sa.Connection, Row], T]) -> T:
+        """What follows from all Files of a Dataset, remembered until one of them changes."""
+        with self._database.reading() as connection:
+            here = datasets.find(connection, name)
+            return self._remember((what, here.id, here.revision), lambda: ask(connection, here))
+
+    def _remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                known: T = self._remembered[key]
+                return known
+        made = make()
+        with self._lock:
+            self._remembered[key] = made
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return made
