@@ -40,7 +40,7 @@ class Settings(BaseSettings):
 
     workers: int = Field(default=2, ge=1)
     """Processes that read and join."""
-    partition_events: int = Field(default=50_000, ge=1)
+    partition_events: int = Field(default=20_000, ge=1)
     """Target size of a Partition."""
     cache_limit_bytes: int = Field(default=20_000 * MEGABYTE, gt=0)
     open_files: int = Field(default=64, ge=1)
@@ -63,3 +63,8 @@ class Settings(BaseSettings):
     def index_dir(self) -> Path:
         """Directory of EventIndexes and TakeIndexes."""
         return self.home / "indexes"
+
+    @property
+    def kernel_cache_dir(self) -> Path:
+        """Directory of compiled kernels."""
+        return self.home / "kernels"

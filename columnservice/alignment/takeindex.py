@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from columnservice.alignment.files import open_arrow, write_arrow
 from columnservice.alignment.kernels import ABSENT, build_table, probe_table
-from columnservice.model import FileIdentity, Keys, digest_of
+from columnservice.model import FileIdentity, Keys
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,6 @@ def join(
     met = np.zeros(len(found), np.bool_)
     met[present] = repeated[found[present]]
     return file.astype(np.int32), row.astype(np.int64), met
-
-
-def take_digest(local: FileIdentity, parents_digest: str) -> str:
-    """Names the TakeIndex of a local file for a set of parent files, those without events too."""
-    return digest_of("take", 1, asdict(local), parents_digest)
 
 
 def make_takeindex(

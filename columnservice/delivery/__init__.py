@@ -1,1 +1,1 @@
-"""placeholder"""
+"""From a request to an Arrow stream: plan, look up, materialise, assemble, prove."""

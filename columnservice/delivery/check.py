@@ -1,0 +1,149 @@
+"""Checking a local File against its parents, in a worker process: coverage, repeats, Witnesses.
+
+Knows files, formats and alignment; no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from columnservice.alignment.gather import gather
+from columnservice.alignment.takeindex import TakeIndex
+from columnservice.alignment.witness import WitnessResult, count_agreeing, demand_agreement
+from columnservice.delivery.materialise import Tools, make_join, open_take
+from columnservice.delivery.tasks import CheckResult, CheckTask
+from columnservice.formats import apply, format_named
+from columnservice.model import FileLocation, OfferedColumn, Ragged
+from columnservice.reader import read_rows
+
+Offered = dict[str, OfferedColumn]
+Values = dict[str, NDArray[Any]]
+
+
+def _readable(columns: Sequence[OfferedColumn]) -> Offered:
+    return {c.column.name: c for c in columns if c.recipe is not None}
+
+
+def _is_number(column: OfferedColumn) -> bool:
+    return column.column.depth == 0 and [m.name for m in column.column.members] == [""]
+
+
+def _pairs(task: CheckTask) -> Iterator[tuple[str, tuple[str, bool], tuple[str, bool]]]:
+    """(Witness, local Column, parent Column) that all Files hold; the flag: take the first item."""
+    local_format = format_named(task.join.local_format)
+    parent_format = format_named(task.join.parent_format)
+    local = _readable(task.local_columns)
+    parents = [_readable(columns) for columns in task.parent_columns]
+    named = {w.name: w for w in parent_format.witnesses}
+    seen = set()
+    for witness in local_format.witnesses:
+        other = named.get(witness.name)
+        if other is None or witness.name in seen or witness.column not in local:
+            continue
+        if all(other.column in held for held in parents):
+            seen.add(witness.name)
+            yield witness.name, (witness.column, witness.first), (other.column, other.first)
+    if local_format.common_scalars and parent_format.common_scalars:
+        keys = {"runNumber", "lumiBlock", "eventNumber"}
+        for name, column in local.items():
+            if name in seen or name.rpartition(".")[2] in keys or not _is_number(column):
+                continue
+            if all(name in held and _is_number(held[name]) for held in parents):
+                yield name, (name, False), (name, False)
+
+
+def _number_per_event(ragged: Ragged, first: bool) -> NDArray[Any]:
+    """One number per event; the first item of a list, NaN where the list is empty."""
+    if ragged.depth == 0 or not first:
+        return ragged.values
+    starts, stops = ragged.offsets[0][:-1], ragged.offsets[0][1:]
+    out = np.full(len(starts), np.nan)
+    filled = stops > starts
+    out[filled] = ragged.values[starts[filled]]
+    return out
+
+
+def _read_values(
+    tools: Tools,
+    location: FileLocation,
+    offered: Offered,
+    columns: Sequence[tuple[str, bool]],
+    rows: NDArray[np.int64],
+) -> Values:
+    recipes = {name: offered[name].recipe for name, _ in columns}
+    reads = [read for recipe in recipes.values() if recipe for read in recipe.reads]
+    arrays = dict(
+        zip(reads, read_rows(tools.pool, location, reads, rows, tools.threads).arrays, strict=True)
+    )
+    return {
+        name: _number_per_event(apply(recipe, [arrays[read] for read in recipe.reads]), first)
+        for name, first in columns
+        if (recipe := recipes[name]) is not None
+    }
+
+
+def sample_rows(index: TakeIndex, most: int) -> NDArray[np.int64]:
+    """Local rows with a parent, spread evenly over the file."""
+    rows = np.flatnonzero(index.present).astype(np.int64)
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _compare(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[WitnessResult, ...]:
+    pairs = list(_pairs(task))
+    rows = sample_rows(index, task.sample_events)
+    if not pairs or not len(rows):
+        return ()
+    local = _read_values(
+        tools, task.join.local, _readable(task.local_columns), [p[1] for p in pairs], rows
+    )
+    file, row = index.file[rows], index.row[rows]
+    parts: list[Values] = []
+    part_of, position = np.full(len(rows), -1, np.int32), np.zeros(len(rows), np.int64)
+    for number in np.unique(file):
+        mine = file == number
+        wanted = np.unique(row[mine])
+        position[mine] = np.searchsorted(wanted, row[mine])
+        part_of[mine] = len(parts)
+        offered = _readable(task.parent_columns[number])
+        columns = [p[2] for p in pairs]
+        parts.append(_read_values(tools, task.join.parents[number], offered, columns, wanted))
+    results = []
+    for name, (local_name, _), (parent_name, _) in pairs:
+        pieces = [Ragged((), {"": part[parent_name]}) for part in parts]
+        parent = gather(pieces, part_of, position).values
+        results.append(WitnessResult(name, len(rows), count_agreeing(local[local_name], parent)))
+    return tuple(results)
+
+
+def check(tools: Tools, task: CheckTask) -> CheckResult:
+    """Join a local File with its parents and compare Witnesses.
+
+    Raises:
+        WrongParent: a Witness differs.
+        FileError, TransportError: a file cannot be read.
+    """
+    make_join(tools, task.join)
+    index = open_take(
+        tools.index_dir, task.join.take, task.join.parents, task.join.local.lfn, entries=0
+    )
+    witnesses = _compare(tools, task, index)
+    parents = task.join.parents
+    name = (
+        parents[0].lfn + (f" and {len(parents) - 1} more" if len(parents) > 1 else "")
+        if parents
+        else ""
+    )
+    demand_agreement(witnesses, task.join.local.lfn, name)
+    return CheckResult(
+        events=len(index),
+        with_parent=int(index.present.sum()),
+        repeated=int(index.repeated.sum()),
+        local_repeats=index.local_repeats,
+        witnesses=witnesses,
+    )

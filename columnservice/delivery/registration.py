@@ -1,0 +1,186 @@
+"""Registering Files: index, join with the parents, compare Witnesses, record; in the background.
+
+A File's row is pending before it is opened, so a restarted service goes on where it stopped. One
+bad File is recorded with its reason and does not stop the others. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+
+from columnservice.catalogue.indexing import index_file
+from columnservice.catalogue.store import Catalogue
+from columnservice.delivery.check import check
+from columnservice.delivery.materialise import make_keys
+from columnservice.delivery.plan import join_task, parents_of
+from columnservice.delivery.tasks import CheckResult, CheckTask
+from columnservice.delivery.workers import Workers
+from columnservice.errors import ColumnServiceError
+from columnservice.model import ColumnSet, Dataset, FileRecord
+from columnservice.reader import location_of
+from columnservice.settings import Settings
+
+log = logging.getLogger(__name__)
+CHECKS = "checks"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a registration: how many Files are done, and the last one's fate."""
+
+    done: int
+    total: int
+    url: str
+    status: str
+    error: str = ""
+
+
+@dataclass
+class Registration:
+    """A registration that runs, and who listens to it."""
+
+    dataset: str
+    listeners: list[queue.SimpleQueue[Progress | None]] = field(default_factory=list)
+    last: Progress | None = None
+    finished: bool = False
+
+
+class Registrar:
+    """Registers Files in the background, one thread per Dataset, the work in worker processes."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, workers: Workers) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._running: dict[str, Registration] = {}
+        self._stopping = threading.Event()
+
+    def resume(self) -> None:
+        """Go on with what an earlier process left pending."""
+        for dataset in self._catalogue.datasets():
+            if self._catalogue.pending(dataset.name):
+                self.start(dataset.name)
+
+    def start(self, dataset: str) -> None:
+        """Register the pending Files of a Dataset, unless that is under way already."""
+        with self._lock:
+            if dataset in self._running:
+                return
+            running = self._running[dataset] = Registration(dataset)
+        name = f"register {dataset}"
+        threading.Thread(target=self._run, args=(running,), name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further File; what is pending is resumed by the next process."""
+        self._stopping.set()
+
+    def is_running(self, dataset: str) -> bool:
+        """Whether Files of a Dataset are being registered now."""
+        with self._lock:
+            return dataset in self._running
+
+    def listen(self, dataset: str) -> Iterator[Progress]:
+        """Steps of the registration that runs now, until it ends; none when none runs."""
+        steps: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        with self._lock:
+            running = self._running.get(dataset)
+            if running is None:
+                return
+            running.listeners.append(steps)
+            if running.last is not None:
+                steps.put(running.last)
+        while (step := steps.get()) is not None:
+            yield step
+
+    def _tell(self, running: Registration, step: Progress) -> None:
+        with self._lock:
+            running.last = step
+            for listener in running.listeners:
+                listener.put(step)
+
+    def _end(self, running: Registration) -> bool:
+        """End a registration, unless Files were added meanwhile."""
+        with self._lock:
+            if not self._stopping.is_set() and self._catalogue.pending(running.dataset):
+                return False
+            del self._running[running.dataset]
+            for listener in running.listeners:
+                listener.put(None)
+            return True
+
+    def _run(self, running: Registration) -> None:
+        try:
+            while True:
+                self._register_pending(running)
+                if self._end(running):
+                    return
+        except Exception:
+            log.exception("registering files of %s failed", running.dataset)
+            with self._lock:
+                self._running.pop(running.dataset, None)
+                for listener in running.listeners:
+                    listener.put(None)
+
+    def _register_pending(self, running: Registration) -> None:
+        dataset = self._catalogue.dataset(running.dataset)
+        urls = self._catalogue.pending(dataset.name)
+        threads = 2 * self._settings.workers
+        with ThreadPoolExecutor(threads, thread_name_prefix=f"register-{dataset.name}") as pool:
+            futures = [pool.submit(self._register, dataset, url) for url in urls]
+            for done, future in enumerate(as_completed(futures), start=1):
+                url, status, error = future.result()
+                if status != "pending":
+                    self._tell(running, Progress(done, len(urls), url, status, error))
+
+    def _register(self, dataset: Dataset, url: str) -> tuple[str, str, str]:
+        """Index, check and record one File: (url, status, error); a failure is recorded too."""
+        if self._stopping.is_set():
+            return url, "pending", ""
+        try:
+            record, columnset = self._workers.result(
+                self._workers.run(index_file, url, dataset.format, self._settings.xcaches)
+            )
+            result = self.examine(dataset, record, columnset)
+            failure = self._catalogue.record_file(dataset.name, record, columnset)
+            if failure is not None:
+                return url, "failed", failure.error
+            if result is not None:
+                self.keep_check(dataset.name, record, result)
+        except Exception as error:
+            known = error
+            if not isinstance(error, ColumnServiceError):
+                log.exception("registering %s failed", url)
+                known = ColumnServiceError(f"Registering failed: {type(error).__name__}.")
+            self._catalogue.record_failure(dataset.name, url, known)
+            return url, "failed", str(known)
+        return url, "ok", ""
+
+    def examine(
+        self, dataset: Dataset, record: FileRecord, columnset: ColumnSet
+    ) -> CheckResult | None:
+        """Join a local File with its parents and compare Witnesses; None without a parent.
+
+        Raises:
+            WrongParent: the parent is another sample.
+        """
+        if dataset.parent is None:
+            return None
+        parent = self._catalogue.dataset(dataset.parent)
+        local = location_of(record, self._settings.xcaches)
+        parents = parents_of(self._catalogue, parent.name, record, self._settings.xcaches)
+        join, keys = join_task(dataset, parent, parents, local)
+        for future in [self._workers.submit(make_keys, task) for task in keys]:
+            self._workers.result(future)
+        columns = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
+        task = CheckTask(join, columnset.columns, columns, self._settings.witness_events)
+        return self._workers.result(self._workers.submit(check, task))
+
+    def keep_check(self, dataset: str, record: FileRecord, result: CheckResult) -> None:
+        """Keep what a check found, by File."""
+        self._catalogue.set_note(dataset, f"{CHECKS}/{record.identity.uuid}", asdict(result))

@@ -1,0 +1,125 @@
+"""What is sent to a worker process and what comes back: plain values that pickle.
+
+Knows no database, no cache and no process; a task holds all that a worker needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from columnservice.alignment.witness import WitnessResult
+from columnservice.model import (
+    Column,
+    FileIdentity,
+    FileLocation,
+    FormatName,
+    OfferedColumn,
+    Partition,
+    Recipe,
+)
+
+
+@dataclass(frozen=True)
+class KeysTask:
+    """Make the EventIndex of one File."""
+
+    location: FileLocation
+    format: FormatName
+
+
+@dataclass(frozen=True)
+class JoinTask:
+    """Make the TakeIndex of a local File, from EventIndexes that exist."""
+
+    local: FileLocation
+    local_format: FormatName
+    parents: tuple[FileLocation, ...]
+    parent_format: FormatName
+    take: str
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """Compare Witnesses of a local File and its parents on a sample of events.
+
+    Attributes:
+        join: the files; its TakeIndex exists.
+        local_columns: what the local File holds.
+        parent_columns: for each parent File, what it holds.
+        sample_events: how many events are compared.
+    """
+
+    join: JoinTask
+    local_columns: tuple[OfferedColumn, ...]
+    parent_columns: tuple[tuple[OfferedColumn, ...], ...]
+    sample_events: int
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What is known of a local File's parents.
+
+    Attributes:
+        events, with_parent: the coverage.
+        repeated: local events that stand more than once in the parents.
+        local_repeats: keys that stand more than once in the local File.
+        witnesses: what was compared.
+    """
+
+    events: int
+    with_parent: int
+    repeated: int
+    local_repeats: int
+    witnesses: tuple[WitnessResult, ...]
+
+
+@dataclass(frozen=True)
+class ColumnWork:
+    """One Column to make: its Recipe in each parent File and where its Piece goes."""
+
+    column: Column
+    recipes: tuple[Recipe, ...]
+    piece: str
+
+
+@dataclass(frozen=True)
+class MaterialiseTask:
+    """Make Pieces of one Partition.
+
+    Attributes:
+        local: the local File's identity.
+        partition: its rows.
+        parents: the candidate parent Files, as the TakeIndex counts them.
+        parent_format: their Format.
+        take: digest of the TakeIndex.
+        columns: what is made.
+        offsets: shape → the Piece of its offsets.
+        proof: the Piece of the row hashes.
+    """
+
+    local: FileIdentity
+    lfn: str
+    partition: Partition
+    parents: tuple[FileLocation, ...]
+    parent_format: FormatName
+    take: str
+    columns: tuple[ColumnWork, ...]
+    offsets: tuple[tuple[str, str], ...]
+    proof: str
+
+
+@dataclass(frozen=True)
+class MaterialiseResult:
+    """What was made.
+
+    Attributes:
+        source_bytes: replica URL → bytes read from it.
+        seconds: time in the worker.
+        unkept: Pieces that the cache did not admit, by key, to be served all the same.
+    """
+
+    source_bytes: dict[str, int]
+    seconds: float
+    unkept: dict[str, pa.RecordBatch] = field(default_factory=dict)
