@@ -238,17 +238,19 @@ def candidates(
 ) -> tuple[int, ...]:
     """The ids of files with a status that may hold events of some luminosity blocks.
 
-    Files with events of which no block is known may hold any event and are always among them.
+    Where no block is asked for, none is known of the events looked for: any file may hold them.
+    Likewise a file with events of which no block is known may hold any event.
     """
-    overlapping = overlapping_files(connection, dataset.id, ranges)
-    unknown = sa.select(files.c.id).where(
+    wanted = merged(ranges)
+    filled = sa.select(files.c.id).where(
         files.c.dataset_id == dataset.id,
         files.c.status == status,
-        files.c.lumi_ranges == 0,
         sa.or_(files.c.entries.is_(None), files.c.entries > 0),
     )
-    found = set(connection.scalars(unknown))
-    for chunk in chunked(overlapping, IDS_PER_QUERY):
+    if not wanted:
+        return tuple(connection.scalars(filled.order_by(files.c.id)))
+    found = set(connection.scalars(filled.where(files.c.lumi_ranges == 0)))
+    for chunk in chunked(overlapping_files(connection, dataset.id, wanted), IDS_PER_QUERY):
         query = sa.select(files.c.id).where(files.c.id.in_(chunk), files.c.status == status)
         found.update(connection.scalars(query))
     return tuple(sorted(found))

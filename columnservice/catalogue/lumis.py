@@ -11,11 +11,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import sqlalchemy as sa
 
 from columnservice.catalogue.tables import lumis
-from columnservice.model import Keys, LumiRange
+from columnservice.model import LumiRange
 
 T = TypeVar("T")
 
@@ -42,23 +41,6 @@ def merged(ranges: Iterable[LumiRange]) -> tuple[LumiRange, ...]:
         else:
             found.append(r)
     return tuple(found)
-
-
-def ranges_of(keys: Keys) -> tuple[LumiRange, ...]:
-    """The luminosity blocks that EventKeys stand in, in the fewest ranges."""
-    blocks = np.unique((keys.run.astype(np.uint64) << np.uint64(32)) | keys.lumi)
-    if not len(blocks):
-        return ()
-    # Neighbours of one run follow each other by exactly 1 in the packed number; the last block of
-    # a run and block 0 of the next do so too, hence the comparison of runs.
-    run = blocks >> np.uint64(32)
-    breaks = np.flatnonzero((np.diff(blocks) != 1) | (np.diff(run) != 0)) + 1
-    firsts, lasts = blocks[np.r_[0, breaks]], blocks[np.r_[breaks - 1, len(blocks) - 1]]
-    low = 0xFFFF_FFFF
-    return tuple(
-        LumiRange(int(first) >> 32, int(first) & low, int(last) & low)
-        for first, last in zip(firsts, lasts, strict=True)
-    )
 
 
 def rows_for(dataset_id: int, file_id: int, ranges: Sequence[LumiRange]) -> list[dict[str, Any]]:
@@ -113,9 +95,9 @@ def overlap_query(dataset_id: int, ranges: Sequence[LumiRange]) -> sa.Select[Any
 def overlapping_files(
     connection: sa.Connection, dataset_id: int, ranges: Iterable[LumiRange]
 ) -> set[int]:
-    """The ids of files of a dataset that hold a luminosity block of any of the ranges."""
+    """The ids of files of a dataset that hold a luminosity block of any of the (merged) ranges."""
     found: set[int] = set()
-    for chunk in chunked(merged(ranges), RANGES_PER_QUERY):
+    for chunk in chunked(ranges, RANGES_PER_QUERY):
         found.update(connection.scalars(overlap_query(dataset_id, chunk)))
     return found
 

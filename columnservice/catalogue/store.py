@@ -123,22 +123,19 @@ class Catalogue:
         """The URLs that are to be opened, in order of registration."""
         return self._read(dataset, lambda c, d: files.urls(c, d, "pending"))
 
-    def declared(self, dataset: str, lumis: Sequence[LumiRange] | None = None) -> tuple[str, ...]:
+    def declared(self, dataset: str, lumis: Sequence[LumiRange] = ()) -> tuple[str, ...]:
         """The URLs known from a manifest and not opened yet.
+
+        Those that may hold events of some luminosity blocks must be indexed and recorded before
+        ``candidates`` can name them.
 
         Args:
             dataset: name of the Dataset.
-            lumis: only those that may hold events of these luminosity blocks; None for all.
-                These must be indexed and recorded before ``candidates`` can name them.
+            lumis: only Files that may hold events of these; empty for all.
         """
-        if lumis is None:
-            return self._read(dataset, lambda c, d: files.urls(c, d, "declared"))
-
-        def find(connection: sa.Connection, here: Row) -> tuple[str, ...]:
-            ids = files.candidates(connection, here, lumis, "declared")
-            return files.urls_of(connection, ids)
-
-        return self._read(dataset, find)
+        return self._read(
+            dataset, lambda c, d: files.urls_of(c, files.candidates(c, d, lumis, "declared"))
+        )
 
     def record_file(
         self, dataset: str, record: FileRecord, columnset: ColumnSet
@@ -191,7 +188,7 @@ class Catalogue:
             return files.holders(connection, uuid)
 
     def candidates(self, parent: str, lumis: Sequence[LumiRange]) -> tuple[FileRecord, ...]:
-        """The Files of a Dataset that may hold events of these luminosity blocks.
+        """The Files of a Dataset that may hold events of these luminosity blocks (empty: of any).
 
         Files whose luminosity blocks are not known are always among them, Files without events
         never. Files of a manifest that were not opened yet are told by ``declared``.
@@ -200,7 +197,7 @@ class Catalogue:
 
     def identities(self, parent: str) -> str:
         """A hash over all Files of a Dataset: (UUID, size), or (URL, size) where not opened yet."""
-        return self._derived("identities", parent, files.identities)
+        return self.derived("identities", (parent,), lambda: self._read(parent, files.identities))
 
     # ColumnSets
 
@@ -226,7 +223,7 @@ class Catalogue:
 
         Files without events are counted only where there are no others.
         """
-        layouts = self._derived("layouts", dataset, files.layouts)
+        layouts = self.derived("layouts", (dataset,), lambda: self._read(dataset, files.layouts))
         return tuple((self.columnset(digest), count) for digest, count in layouts)
 
     # How a method reaches the database
@@ -244,16 +241,23 @@ class Catalogue:
     ) -> int:
         """Add many items in short transactions, so that other writers get their turn."""
         self.dataset(name)
-        chunks = chunked(items, _ROWS_PER_TRANSACTION)
-        return sum(
-            self._written(name, lambda c, d, chunk=chunk: add(c, d, chunk)) for chunk in chunks
-        )
+        added = 0
+        for chunk in chunked(items, _ROWS_PER_TRANSACTION):
+            with self._database.writing() as connection:
+                added += add(connection, datasets.find(connection, name), chunk)
+        return added
 
-    def _derived(self, what: str, name: str, ask: Callable[[sa.Connection, Row], T]) -> T:
-        """What follows from all Files of a Dataset, remembered until one of them changes."""
+    def derived(self, what: str, names: Sequence[str], make: Callable[[], T]) -> T:
+        """What follows from all Files of some Datasets, remembered until one of them changes.
+
+        Args:
+            what: a name for the derivation.
+            names: the Datasets.
+            make: derives it; runs without a lock, perhaps twice at once.
+        """
         with self._database.reading() as connection:
-            here = datasets.find(connection, name)
-            return self._remember((what, here.id, here.revision), lambda: ask(connection, here))
+            rows = [datasets.find(connection, name) for name in names]
+        return self._remember((what, *((r.id, r.revision) for r in rows)), make)
 
     def _remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         with self._lock:
