@@ -1,0 +1,75 @@
+"""Which Columns a Dataset offers: its own and its parent's, merged over the layouts of its Files.
+
+Asks the catalogue; opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from columnservice.catalogue.store import Catalogue
+from columnservice.model import Column, ColumnSet, OfferedColumn, Origin
+
+
+def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
+    """Every Column of a Dataset: local ones, then those of the parent whose name is not local.
+
+    A Column that cannot be delivered for every File is unsupported, with the reason. Its Recipe is
+    the first layout's: what reads a File asks for the Recipe in that File's own ColumnSet.
+
+    Raises:
+        UnknownDataset: there is none of that name.
+    """
+    here = catalogue.dataset(dataset)
+    names = (here.name,) if here.parent is None else (here.name, here.parent)
+
+    def offer() -> tuple[OfferedColumn, ...]:
+        local = merged(catalogue.columnsets(here.name), "local")
+        if here.parent is None:
+            return local
+        taken = {offered.column.name for offered in local}
+        remote = merged(catalogue.columnsets(here.parent), "parent")
+        return local + tuple(o for o in remote if o.column.name not in taken)
+
+    return catalogue.derived("columns", names, offer)
+
+
+def merged(layouts: Sequence[tuple[ColumnSet, int]], origin: Origin) -> tuple[OfferedColumn, ...]:
+    """The Columns of several layouts as one list, in order of first appearance.
+
+    Args:
+        layouts: ColumnSets, each with the number of Files that have it.
+        origin: what the Columns' ``origin`` becomes.
+    """
+    total = sum(count for _, count in layouts)
+    versions: dict[str, list[tuple[OfferedColumn, int]]] = {}
+    for columnset, count in layouts:
+        for offered in columnset.columns:
+            versions.setdefault(offered.column.name, []).append((offered, count))
+    return tuple(_one(found, total, origin) for found in versions.values())
+
+
+def _one(found: Sequence[tuple[OfferedColumn, int]], total: int, origin: Origin) -> OfferedColumn:
+    """One Column from its versions in those layouts that have it."""
+    offered = [o for o, _ in found]
+    reason = _hindrance([o.column for o in offered], sum(count for _, count in found), total)
+    column = replace(offered[0].column, origin=origin)
+    if not reason:
+        return OfferedColumn(column, offered[0].recipe)
+    return OfferedColumn(replace(column, support="unsupported", reason=reason), None)
+
+
+def _hindrance(columns: Sequence[Column], files: int, total: int) -> str:
+    """Why a Column cannot be delivered for all Files, or an empty text."""
+    unsupported = next((c for c in columns if c.support != "ok"), None)
+    if unsupported is not None:
+        return unsupported.reason
+    if files < total:
+        return f"absent from {total - files} of {total} files"
+    if len({c.type for c in columns}) > 1:
+        kinds = ", ".join(dict.fromkeys(c.type for c in columns))
+        return f"its type differs between files: {kinds}"
+    if len({(c.shape, c.counts_of) for c in columns}) > 1:
+        return "it belongs to different collections in different files"
+    return ""
