@@ -1,0 +1,125 @@
+"""A Dataset as the client shows it, and the list of its Columns, which a notebook can display.
+
+Knows what the service answered; asks nothing itself.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, overload
+
+from columnservice.errors import UnknownColumn, nearest
+from columnservice.model import Column
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SHOWN = ("name", "type", "origin", "support", "doc")
+_ROWS_SHOWN = 60
+
+
+class ColumnList(Sequence[Column]):
+    """Columns in the service's order; a list that can be searched by name, pattern or word."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = tuple(columns)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Column: ...
+    @overload
+    def __getitem__(self, index: slice) -> ColumnList: ...
+    def __getitem__(self, index: int | str | slice) -> Column | ColumnList:
+        if isinstance(index, str):
+            for column in self._columns:
+                if column.name == index:
+                    return column
+            raise UnknownColumn(f"No column {index!r};", nearest(index, self.names) or None)
+        if isinstance(index, slice):
+            return ColumnList(self._columns[index])
+        return self._columns[index]
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self._columns)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._columns or item in self.names
+
+    @property
+    def names(self) -> list[str]:
+        """The Columns' names, in order."""
+        return [c.name for c in self._columns]
+
+    def search(self, text: str) -> ColumnList:
+        """The Columns whose name matches a pattern, or whose name, doc or source holds a word."""
+        word = text.lower()
+        return ColumnList(
+            [
+                c
+                for c in self._columns
+                if fnmatchcase(c.name, text)
+                or any(word in part.lower() for part in (c.name, c.doc, c.source))
+            ]
+        )
+
+    def __repr__(self) -> str:
+        shown = "\n".join(f"  {c.name}: {c.type}" for c in self._columns[:_ROWS_SHOWN])
+        more = len(self) - _ROWS_SHOWN
+        return f"{len(self)} columns\n{shown}" + (f"\n  … and {more} more" if more > 0 else "")
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*_SHOWN, title=f"{len(self)} columns")
+        for cells in self._cells():
+            table.add_row(*(Text(cell) for cell in cells))
+        return table
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in _SHOWN)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+            for cells in self._cells()
+        )
+        more = len(self) - _ROWS_SHOWN
+        tail = f"<p>… and {more} more; use .search()</p>" if more > 0 else ""
+        return f"<table><caption>{len(self)} columns</caption><tr>{head}</tr>{rows}</table>{tail}"
+
+    def _cells(self) -> Iterator[tuple[str, ...]]:
+        for column in self._columns[:_ROWS_SHOWN]:
+            support = column.support if not column.reason else f"{column.support}: {column.reason}"
+            yield column.name, column.type, column.origin, support, column.doc
+
+
+@dataclass(frozen=True)
+class RemoteDataset:
+    """A registered Dataset.
+
+    Attributes:
+        name, format, parent: as registered.
+        info: all that the service says about it (files, coverage, Witnesses, failures).
+    """
+
+    name: str
+    format: str
+    parent: str | None
+    info: Mapping[str, Any]
+    _columns: Callable[[str], ColumnList]
+
+    def columns(self) -> ColumnList:
+        """Its Columns, local ones and those that the service adds, asked for now.
+
+        Raises:
+            TransportError: the service did not answer.
+        """
+        return self._columns(self.name)
+
+    def __repr__(self) -> str:
+        parent = f", parent={self.parent!r}" if self.parent else ""
+        return f"RemoteDataset({self.name!r}, format={self.format!r}{parent})"

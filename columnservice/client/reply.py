@@ -1,0 +1,167 @@
+"""A reply of the service, checked: whole, gapless, as long as it says, null only where it says.
+
+Nothing leaves this room before these checks; whether the rows are the *right* ones is proven
+elsewhere, by whoever has the local EventKeys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from columnservice import wire
+from columnservice.errors import ColumnServiceError, TruncatedReply
+from columnservice.model import Column, Ragged
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One record batch: local rows ``start`` to ``stop`` and the proof of their alignment."""
+
+    start: int
+    stop: int
+    proof: str
+    data: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Rows ``start`` to ``stop`` of a local File, in contiguous batches."""
+
+    start: int
+    stop: int
+    batches: tuple[Batch, ...]
+    schema: pa.Schema
+
+    @property
+    def has_parent(self) -> NDArray[np.bool_]:
+        """Which of the rows have a parent, bool, one per row."""
+        parts = [
+            b.data.column(wire.HAS_PARENT).to_numpy(zero_copy_only=False) for b in self.batches
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)
+
+    @property
+    def table(self) -> pa.Table:
+        """All batches as one Arrow table, without a copy."""
+        return pa.Table.from_batches([b.data for b in self.batches], schema=self.schema)
+
+    def values(self, column: Column) -> Ragged:
+        """A Column's values for all rows; absent events are empty lists or any number.
+
+        With one batch these are views of the reply's bytes.
+
+        Raises:
+            ColumnServiceError: the reply lacks the Column or holds it as another type.
+        """
+        parts = [_decode(column, b.data) for b in self.batches]
+        return parts[0] if len(parts) == 1 else concatenate(column, parts)
+
+
+def read_reply(body: bytes, start: int, stop: int) -> Reply:
+    """The checked reply to a request for rows ``start`` to ``stop``.
+
+    Raises:
+        TruncatedReply: the body lacks its end, cannot be parsed, or does not hold these rows.
+    """
+    if body[-len(wire.END_OF_STREAM) :] != wire.END_OF_STREAM:
+        raise TruncatedReply("The reply of the column service has no end.")
+    problem = ""
+    batches: list[Batch] = []
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
+            schema = stream.schema
+            while True:
+                try:
+                    data, metadata = stream.read_next_batch_with_custom_metadata()
+                except StopIteration:
+                    break
+                data.validate(full=True)
+                batches.append(_batch(data, dict(metadata or {})))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        problem = str(error).splitlines()[0]
+    if problem:
+        raise TruncatedReply(f"The reply of the column service cannot be read: {problem}.")
+    at = start
+    for batch in batches:
+        if batch.start != at or batch.data.num_rows != batch.stop - batch.start:
+            raise TruncatedReply(
+                f"The reply of the column service has a gap at row {at}: the next batch claims "
+                f"rows {batch.start} to {batch.stop} and holds {batch.data.num_rows}."
+            )
+        at = batch.stop
+    if at != stop:
+        raise TruncatedReply(f"The reply of the column service ends at row {at} instead of {stop}.")
+    return Reply(start, stop, tuple(batches), schema)
+
+
+def _batch(data: pa.RecordBatch, metadata: dict[bytes, bytes]) -> Batch:
+    start, stop, missing = (int(metadata[key]) for key in (b"start", b"stop", b"missing"))
+    present = data.column(wire.HAS_PARENT)
+    if present.null_count or present.false_count != missing:
+        raise ValueError(
+            f"{present.false_count} rows without a parent where {missing} are announced"
+        )
+    return Batch(start, stop, metadata[b"proof"].decode(), data)
+
+
+def _decode(column: Column, data: pa.RecordBatch) -> Ragged:
+    """One batch's values, after a look at type and nulls."""
+    name = column.name if column.shape is None else column.shape
+    index = data.schema.get_field_index(name)
+    if index < 0:
+        raise _wrong(column, "is not in it")
+    array = data.column(index)
+    present = data.column(wire.HAS_PARENT)
+    if array.null_count != present.false_count or (
+        array.null_count and not array.is_valid().equals(present)
+    ):
+        raise _wrong(column, "is null in other events than those without a parent")
+    wrong = ""
+    try:
+        ragged = wire.decode_column(column, data)
+    except (KeyError, AttributeError, TypeError, pa.ArrowException) as error:
+        wrong = f"has another type than {column.type} ({type(error).__name__})"
+    if not wrong and ragged.depth != column.depth:
+        wrong = f"has another type than {column.type}"
+    if not wrong:
+        for member in column.members:
+            if ragged.content[member.name].dtype != np.dtype(member.dtype):
+                wrong = f"has another type than {column.type}"
+    if not wrong and array.null_count and column.depth:
+        counts = np.diff(ragged.offsets[0])
+        if counts[~present.to_numpy(zero_copy_only=False)].any():
+            wrong = "holds objects in events without a parent"
+    if wrong:
+        raise _wrong(column, wrong)
+    return ragged
+
+
+def _wrong(column: Column, what: str) -> ColumnServiceError:
+    return ColumnServiceError(
+        f"The reply of the column service is wrong: {column.name} {what}.",
+        "Nothing was used. Check that client and service are of the same version.",
+    )
+
+
+def concatenate(column: Column, parts: Sequence[Ragged]) -> Ragged:
+    """Values of consecutive row ranges as one; none gives zero rows of the Column's type."""
+    offsets = []
+    for axis in range(column.depth):
+        counts = [np.diff(p.offsets[axis]) for p in parts]
+        total = np.zeros(sum(map(len, counts)) + 1, dtype=np.int64)
+        if counts:
+            np.cumsum(np.concatenate(counts), out=total[1:])
+        offsets.append(total)
+    content: dict[str, NDArray[Any]] = {
+        m.name: np.concatenate([p.content[m.name] for p in parts])
+        if parts
+        else np.zeros(0, dtype=np.dtype(m.dtype))
+        for m in column.members
+    }
+    return Ragged(tuple(offsets), content)

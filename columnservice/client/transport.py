@@ -1,0 +1,194 @@
+"""Requests to the service: one connection pool per process, one error per kind of failure.
+
+Knows HTTP and problem documents; neither Columns nor Arrow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError, ReadTimeoutError
+
+from columnservice.client.tokens import find_token
+from columnservice.errors import (
+    ColumnServiceError,
+    NotAllowed,
+    RequestError,
+    TruncatedReply,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    from_problem,
+)
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 900.0
+"""Longer than the service's own deadline for a read without progress: that answer has a reason."""
+
+_CONNECT_RETRIES = urllib3.Retry(
+    total=None, connect=2, read=0, redirect=0, status=0, other=0, backoff_factor=0.2
+)
+
+_pools: dict[tuple[int, str], urllib3.HTTPConnectionPool] = {}
+
+
+def _pool(origin: str) -> urllib3.HTTPConnectionPool:
+    """This process's connections to ``scheme://host:port``; a forked child makes its own."""
+    key = (os.getpid(), origin)
+    if key not in _pools:
+        _pools[key] = urllib3.connection_from_url(origin, maxsize=8)
+    return _pools[key]
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Where the service is. Picklable: connections belong to the process, not to this object.
+
+    Attributes:
+        url: base URL without a trailing slash.
+        read_timeout_seconds: how long to wait for the next byte of an answer.
+    """
+
+    url: str
+    read_timeout_seconds: float = READ_TIMEOUT_SECONDS
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+            _ = parts.port
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment:
+            raise RequestError(
+                "The service's URL must look like http://host:port.",
+                "Correct COLUMNSERVICE_URL or the argument of connect().",
+            )
+        if parts.username is not None or parts.password is not None:
+            raise RequestError(
+                "The service's URL must not hold a name or a password.",
+                "Put the token into BEARER_TOKEN or BEARER_TOKEN_FILE.",
+            )
+
+    def json(self, path: str, query: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+        """The JSON object that a GET of ``path`` gives.
+
+        Raises:
+            Unreachable, TruncatedReply: the answer did not arrive.
+            ColumnServiceError: whatever the service says, or that this is no column service.
+        """
+        body = self.request("GET", path, query=query)
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ColumnServiceError(
+                f"{self.url} answered {path} with something that is not a JSON object.",
+                "Check that this is the URL of a column service.",
+            )
+        return document
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        document: Any = None,
+        accept: str = "application/json",
+    ) -> bytes:
+        """The body of a successful answer, whole.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: below the base URL, starting with a slash, percent-encoded.
+            query: pairs of the query string.
+            document: JSON body to send, if not None.
+            accept: the media type asked for.
+
+        Raises:
+            Unreachable: no connection, no answer, or none in time.
+            TruncatedReply: the connection broke within the answer.
+            ColumnServiceError: the service's own error, from its problem document.
+        """
+        headers = {"Accept": accept, "User-Agent": "columnservice"}
+        if token := find_token():
+            headers["Authorization"] = f"Bearer {token}"
+        body = None
+        if document is not None:
+            body = json.dumps(document).encode()
+            headers["Content-Type"] = "application/json"
+        parts = urlsplit(self.url)
+        target = f"{parts.path}{path}" + (f"?{urlencode(query)}" if query else "")
+        answer = self._send(f"{parts.scheme}://{parts.netloc}", method, target, headers, body)
+        if isinstance(answer, ColumnServiceError):
+            raise answer
+        status, kind, content = answer
+        if status >= 300:
+            raise _problem(self.url, status, kind, content)
+        return content
+
+    def _send(
+        self, origin: str, method: str, target: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, str, bytes] | ColumnServiceError:
+        """Status, content type and body; or the error to raise, outside of ``except`` clauses."""
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=self.read_timeout_seconds)
+        try:
+            response = _pool(origin).urlopen(
+                method,
+                target,
+                body=body,
+                headers=headers,
+                retries=_CONNECT_RETRIES,
+                redirect=False,
+                timeout=timeout,
+                preload_content=False,
+            )
+        except LocationParseError:
+            return RequestError(f"{self.url} is not a URL.", "Correct COLUMNSERVICE_URL.")
+        except (HTTPError, OSError) as error:
+            return self._unreachable(error)
+        try:
+            content = response.read()
+        except ReadTimeoutError as error:
+            return self._unreachable(error)
+        except (ProtocolError, OSError):
+            return TruncatedReply(f"The reply of {self.url} broke off.")
+        finally:
+            response.release_conn()
+        return response.status, response.headers.get("Content-Type", ""), content
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        cause = getattr(error, "reason", None) or error
+        return Unreachable(
+            f"No answer from the column service at {self.url} ({type(cause).__name__}).",
+            "Check COLUMNSERVICE_URL and that `columnservice serve` is running there.",
+        )
+
+
+def _problem(url: str, status: int, kind: str, content: bytes) -> ColumnServiceError:
+    """The error that an unsuccessful answer stands for."""
+    if kind.startswith("application/problem+json"):
+        try:
+            document = json.loads(content)
+        except ValueError:
+            document = None
+        if isinstance(document, dict):
+            return from_problem(document)
+    if status == 401:
+        return Unauthenticated(f"{url} wants a valid token.")
+    if status == 403:
+        return NotAllowed(f"{url} does not allow this.")
+    if status in (502, 503, 504):
+        return Unavailable(f"{url} answered {status}.")
+    return ColumnServiceError(
+        f"{url} answered {status} without saying why.",
+        "Check that this is the URL of a column service.",
+    )
