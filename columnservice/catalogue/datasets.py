@@ -136,3 +136,18 @@ def note(connection: sa.Connection, name: str, key: str) -> Any:
     here = find(connection, name)
     query = sa.select(notes.c.value).where(notes.c.dataset_id == here.id, notes.c.key == key)
     return connection.scalar(query)
+
+
+def _begins(here: Row, prefix: str) -> sa.ColumnElement[bool]:
+    return sa.and_(notes.c.dataset_id == here.id, notes.c.key.startswith(prefix, autoescape=True))
+
+
+def notes_of(connection: sa.Connection, name: str, prefix: str) -> dict[str, Any]:
+    """The notes of a Dataset whose keys begin with a prefix, by key."""
+    query = sa.select(notes.c.key, notes.c.value).where(_begins(find(connection, name), prefix))
+    return {key: value for key, value in connection.execute(query.order_by(notes.c.key))}
+
+
+def remove_notes(connection: sa.Connection, name: str, prefix: str) -> None:
+    """Forget the notes of a Dataset whose keys begin with a prefix."""
+    connection.execute(sa.delete(notes).where(_begins(find(connection, name), prefix)))

@@ -109,6 +109,16 @@ class Catalogue:
         with self._database.reading() as connection:
             return datasets.note(connection, name, key)
 
+    def notes(self, name: str, prefix: str) -> dict[str, Any]:
+        """The JSON values of a Dataset whose keys begin with a prefix, by key."""
+        with self._database.reading() as connection:
+            return datasets.notes_of(connection, name, prefix)
+
+    def remove_notes(self, name: str, prefix: str) -> None:
+        """Forget the notes of a Dataset whose keys begin with a prefix."""
+        with self._database.writing() as connection:
+            datasets.remove_notes(connection, name, prefix)
+
     # Registering Files
 
     def add_files(self, dataset: str, urls: Iterable[str]) -> int:
