@@ -1,0 +1,351 @@
+"""The cache of Pieces of one host: record batches under content-addressed keys, mapped on read.
+
+Many threads and many processes may use one directory at once. The rules:
+
+* A Piece is written beside the index and adopted by rename, so nothing half-written is ever seen.
+* Anything damaged is a miss, and is removed. Trouble with the disk or the index is a miss, or a
+  ``put`` that returns False and leaves nothing behind; it never fails a request.
+* The least recently stored go first when the limit is reached. A use counts as storing, but is
+  written down in batches, so the order is right to within ``touch_seconds``.
+* A batch that was handed out stays valid whatever happens to its entry: the map outlives the file.
+* A dropped entry is not served again: at once in the process that dropped it, and after at most
+  ``recheck_seconds`` in others.
+
+Knows Arrow batches and keys; neither what the columns mean nor how they are made.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from columnservice.cache.disk import Damaged, Finished
+from columnservice.cache.maps import Clock, Ledger, MapTable, OpenMap
+from columnservice.cache.piecefile import write_piece
+from columnservice.cache.shelf import INDEX_TROUBLE, open_shelf
+from columnservice.cache.verify import (
+    GRACE_SECONDS,
+    INCOMING,
+    VerifyReport,
+    sweep,
+    verify_entries,
+)
+from columnservice.errors import RequestError, SetupError, Unavailable
+
+log = logging.getLogger(__name__)
+
+LARGEST_SHARE = 10
+"""An item may take one part in this many of the limit."""
+_KEY = re.compile(r"[0-9a-f]{16,64}")
+_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class PieceKey:
+    """The name of a Piece: a hash of all that decides its content, in lower-case hexadecimal.
+
+    Raises:
+        RequestError: not 16 to 64 digits out of 0 to 9 and a to f.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.text):
+            raise RequestError(
+                f"{self.text[:80]!r} is no piece key.", "A key is 16 to 64 digits 0-9 and a-f."
+            )
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """How a cache is doing; counts are of all processes since the cache was made.
+
+    Attributes:
+        entries, size_bytes: what is in it now, and the size of the files.
+        limit_bytes: what the files may take together.
+        hits, misses: lookups answered and not answered by ``get``.
+        evictions: entries taken away to make room.
+        rejected: batches not admitted: too large, or the disk or the index refused them.
+        damaged: entries found damaged and removed.
+    """
+
+    entries: int
+    size_bytes: int
+    limit_bytes: int
+    hits: int
+    misses: int
+    evictions: int
+    rejected: int
+    damaged: int
+
+
+class PieceCache:
+    """The Pieces under one directory; open one in each process, share it between threads.
+
+    Args:
+        directory: made with mode 0700 if it is not there; on a local disk of this host.
+        limit_bytes: what the Piece files may take together; an item over a tenth of it is refused.
+        sweep: whether to look for damage of the index and for files left behind on opening. The
+            service does, its workers need not.
+        open_maps: how many maps to hold open in this process.
+        recheck_seconds: how long a held map is served without asking the index whether its entry is
+            still there.
+        touch_seconds, touch_entries: uses are written down after so long or so many.
+        clock: monotonic seconds.
+
+    Raises:
+        SetupError: the directory or the index in it cannot be made or written.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        limit_bytes: int,
+        *,
+        sweep: bool = True,
+        open_maps: int = 4096,
+        recheck_seconds: float = 1.0,
+        touch_seconds: float = 10.0,
+        touch_entries: int = 256,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.limit_bytes = limit_bytes
+        self._recheck_seconds = recheck_seconds
+        self._clock = clock
+        self._maps = MapTable(open_maps)
+        self._ledger = Ledger(touch_seconds, touch_entries, clock)
+        self._writing_down = threading.Lock()
+        self._incoming = self.directory / INCOMING
+        try:
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            self.directory.chmod(0o700)
+            self._shelf = open_shelf(self.directory, limit_bytes, check=sweep)
+        except (OSError, *INDEX_TROUBLE) as error:
+            raise SetupError(
+                f"The piece cache in {self.directory} cannot be opened: {error}.",
+                "Choose a home on a local disk that this user can write (COLUMNSERVICE_HOME).",
+            ) from None
+        if sweep:
+            self.sweep_orphans()
+
+    def get(self, key: PieceKey) -> pa.RecordBatch | None:
+        """The batch under a key, as it was put, over a mapped file; None if there is none.
+
+        A damaged entry is removed and is a miss, and so is an index that cannot be read. Columns
+        are read-only views of the map; the batch may be kept for as long as one likes.
+        """
+        batch = None
+        try:
+            batch = self._held(key)
+            if batch is None:
+                batch = self._opened(key)
+        except INDEX_TROUBLE as error:
+            self._shelf_trouble(f"cannot look up {key.text}", error)
+        if batch is None:
+            self._ledger.count("misses")
+        else:
+            self._ledger.touch(key.text)
+        if self._ledger.due():
+            self._write_down(wait=False)
+            self._release_maps()
+        return batch
+
+    def _held(self, key: PieceKey) -> pa.RecordBatch | None:
+        """The batch of a map held open, if its entry is known to be there still."""
+        held = self._maps.find(key.text)
+        if held is None:
+            return None
+        now = self._clock()
+        if now - held.checked_seconds >= self._recheck_seconds:
+            if self._shelf.place_of(key.text) != held.filename:
+                self._maps.forget([key.text])
+                return None
+            held.checked_seconds = now
+        return held.batch
+
+    def _opened(self, key: PieceKey) -> pa.RecordBatch | None:
+        """The batch of the file that the index names; damage is removed."""
+        for _ in range(_LOOKS):
+            generation, now = self._maps.generation, self._clock()
+            found = self._shelf.get(key.text)
+            if found is None:
+                return None
+            if not isinstance(found, Damaged) and found.key != key.text:
+                found = Damaged(found.filename, f"{found.filename} holds the Piece {found.key}")
+            if not isinstance(found, Damaged):
+                self._maps.keep(key.text, OpenMap(found.batch, found.filename, now), generation)
+                return found.batch
+            if self._shelf.forget(key.text, found.filename):
+                log.warning("removed a damaged entry of the piece cache: %s", found.reason)
+                return None
+            # Evicted or replaced between index and file: what stands there now may be sound.
+        return None
+
+    def put(self, key: PieceKey, batch: pa.RecordBatch) -> bool:
+        """Keep a batch under a key, in place of what was there.
+
+        Returns:
+            Whether it was kept. False: it is larger than a tenth of the limit, the disk is full, or
+            the index cannot be written; nothing is left behind, and the log says why.
+        """
+        largest_bytes = self.limit_bytes // LARGEST_SHARE
+        if pa.ipc.get_record_batch_size(batch) > largest_bytes:
+            return self._rejected(key, f"it is larger than {largest_bytes} bytes")
+        incoming = self._incoming / f"{uuid.uuid4().hex}.arrow"
+        try:
+            size_bytes = write_piece(incoming, key.text, batch)
+            if size_bytes > largest_bytes:
+                return self._rejected(key, f"it is larger than {largest_bytes} bytes")
+            # What was used here must not be evicted as if it had not been.
+            self._write_down(wait=True)
+            self._adopt(key, incoming, size_bytes)
+        except OSError as error:
+            return self._rejected(key, str(error))
+        except INDEX_TROUBLE as error:
+            return self._rejected(key, f"the index cannot be written: {error!r}")
+        finally:
+            with suppress(OSError):
+                incoming.unlink(missing_ok=True)
+        self._maps.forget([key.text])
+        return True
+
+    def _adopt(self, key: PieceKey, incoming: Path, size_bytes: int) -> None:
+        filename, _ = self._shelf.disk.filename()
+        try:
+            self._shelf.set(key.text, Finished(incoming, size_bytes, filename))
+        except BaseException:
+            # Where the index cannot even be read, the next sweep finds the file.
+            with suppress(*INDEX_TROUBLE):
+                self._shelf.abandon(filename)
+            raise
+
+    def _rejected(self, key: PieceKey, reason: str) -> bool:
+        self._ledger.count("rejected")
+        log.warning("Piece %s is not cached: %s", key.text, reason)
+        return False
+
+    def contains(self, key: PieceKey) -> bool:
+        """Whether there is an entry under a key now; one look into the index, no file is opened."""
+        try:
+            return self._shelf.place_of(key.text) is not None
+        except INDEX_TROUBLE as error:
+            self._shelf_trouble(f"cannot look up {key.text}", error)
+            return False
+
+    def drop(self, keys: Iterable[PieceKey]) -> int:
+        """Remove entries, because they must not be served again; returns how many there were.
+
+        Raises:
+            Unavailable: the index cannot be written now; the entries may still be there.
+        """
+        texts = [key.text for key in keys]
+        try:
+            with self._index_needed("drop entries"):
+                return self._shelf.remove(texts)
+        finally:
+            self._maps.forget(texts)
+
+    def evict(self, size_bytes: int | None = None) -> int:
+        """Evict the least recently stored until so many bytes are freed, or everything.
+
+        Returns:
+            The size of the files removed, in bytes. Disk space that other processes have mapped is
+            free once they let go of it, after at most their ``touch_seconds`` of activity.
+
+        Raises:
+            Unavailable: the index cannot be written now.
+        """
+        self._write_down(wait=True)
+        with self._index_needed("evict entries"):
+            freed_bytes = self._shelf.free(size_bytes)
+        if size_bytes is None:
+            self._maps.forget_all()
+        self._release_maps()
+        return freed_bytes
+
+    def stats(self) -> CacheStats:
+        """How the cache is doing, with what this process has not written down yet.
+
+        Raises:
+            Unavailable: the index cannot be read now.
+        """
+        with self._index_needed("read its statistics"):
+            entries, size_bytes = self._shelf.usage()
+            counts = self._shelf.tallies()
+        for name, more in self._ledger.tallies().items():
+            counts[name] += more
+        return CacheStats(entries, size_bytes, self.limit_bytes, **counts)
+
+    def verify(self, grace_seconds: float = GRACE_SECONDS) -> VerifyReport:
+        """Read every file in full, remove what is damaged, and sweep up files left behind.
+
+        Others may go on reading and writing meanwhile.
+
+        Args:
+            grace_seconds: younger files that no entry names may be about to be entered: they stay.
+
+        Raises:
+            Unavailable: the index cannot be read or written now.
+        """
+        with self._index_needed("be verified"):
+            checked, removed = verify_entries(self._shelf, self.directory)
+            self._maps.forget(removed)
+            orphans = sweep(self._shelf, self.directory, grace_seconds)
+        return VerifyReport(checked, len(removed), orphans)
+
+    def sweep_orphans(self, grace_seconds: float = GRACE_SECONDS) -> int:
+        """Remove files that killed writers left behind; returns how many.
+
+        Raises:
+            Unavailable: the index cannot be read now.
+        """
+        with self._index_needed("be swept"):
+            return sweep(self._shelf, self.directory, grace_seconds)
+
+    def close(self) -> None:
+        """Write down what was counted, let go of all maps, and close this thread's connection."""
+        self._write_down(wait=True)
+        self._maps.forget_all()
+        self._shelf.close()
+
+    def _write_down(self, wait: bool) -> None:
+        """Move the ledger into the index; a reader does not wait for writers, and tries later."""
+        if not self._writing_down.acquire(blocking=wait):
+            return
+        try:
+            touches, tallies = self._ledger.take()
+            if (touches or tallies) and not self._shelf.record(touches, tallies, wait):
+                self._ledger.give_back(touches, tallies)
+        finally:
+            self._writing_down.release()
+
+    def _release_maps(self) -> None:
+        """Let go of maps whose files are gone: they would keep the disk space."""
+        places = self._maps.places()
+        gone = [key for key, filename in places if not (self.directory / filename).exists()]
+        if gone:
+            self._maps.forget(gone)
+
+    @contextmanager
+    def _index_needed(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except INDEX_TROUBLE as error:
+            self._shelf_trouble(f"cannot {doing}", error)
+            raise Unavailable(f"The piece cache cannot {doing} now: {error!r}.") from None
+
+    def _shelf_trouble(self, what: str, error: Exception) -> None:
+        log.warning("piece cache %s: %r", what, error)
+        with suppress(*INDEX_TROUBLE):
+            self._shelf.recover()

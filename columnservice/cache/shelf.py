@@ -1,0 +1,252 @@
+"""The index of a cache directory: diskcache's tables and transactions, with eviction to the byte.
+
+diskcache takes a fixed number of entries away when one is stored: too few when a large one arrives,
+and too many when all are large. Here exactly as many go as the limit asks for, within the very
+transaction that stores the new one. Added are batched touches and host-wide tallies.
+
+Written for diskcache 5.6: `_transact`, `_sql`, `_con` and `_cull` are inner parts of it. Knows SQL
+and file names; neither PieceKeys nor what stands in the files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diskcache
+
+from columnservice.cache.disk import PieceDisk
+
+log = logging.getLogger(__name__)
+
+TALLIES = ("hits", "misses", "evictions", "rejected", "damaged")
+INDEX_TROUBLE = (sqlite3.Error, diskcache.Timeout)
+"""What the methods of a Shelf raise when the index is locked for too long, full or unreadable."""
+TIMEOUT_SECONDS = 20.0
+"""How long a writer waits for other writers."""
+_EVICT_AT_ONCE = 64
+
+
+class Row(NamedTuple):
+    """An entry of the index, as found: nothing in it is to be believed."""
+
+    rowid: int
+    key: Any
+    raw: Any
+    mode: Any
+    filename: Any
+    size_bytes: Any
+
+
+class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+    """The index of one cache directory.
+
+    Args:
+        directory: where index and files are.
+        limit_bytes: what the files may take together; the oldest stored go first.
+
+    All methods raise one of `INDEX_TROUBLE` when the index cannot be read or written, or when other
+    writers kept it for too long.
+    """
+
+    def __init__(self, directory: Path, limit_bytes: int) -> None:
+        super().__init__(
+            str(directory),
+            timeout=TIMEOUT_SECONDS,
+            disk=PieceDisk,
+            size_limit=limit_bytes,
+            eviction_policy="least-recently-stored",
+            statistics=0,
+        )
+        self._sql("CREATE TABLE IF NOT EXISTS Tally (name TEXT PRIMARY KEY, value INTEGER)")
+        for name in TALLIES:
+            self._sql("INSERT OR IGNORE INTO Tally VALUES (?, 0)", (name,))
+
+    def _cull(self, _now: float, sql: Any, cleanup: Callable[[Any], None], *_: Any) -> None:
+        """Called by diskcache within the transaction that stores an item."""
+        ((stored,),) = sql("SELECT value FROM Settings WHERE key = 'size'").fetchall()
+        self._evict(sql, cleanup, stored - self.size_limit)
+
+    def _evict(self, sql: Any, cleanup: Callable[[Any], None], excess_bytes: int) -> int:
+        """Take the oldest entries away until that many bytes are freed; returns how many were."""
+        freed = evicted = 0
+        oldest = "SELECT rowid, filename, size FROM Cache ORDER BY store_time, rowid LIMIT ?"
+        while freed < excess_bytes:
+            rows = sql(oldest, (_EVICT_AT_ONCE,)).fetchall()
+            if not rows:
+                break
+            for rowid, filename, size in rows:
+                if freed >= excess_bytes:
+                    break
+                sql("DELETE FROM Cache WHERE rowid = ?", (rowid,))
+                cleanup(filename)
+                freed += size
+                evicted += 1
+        if evicted:
+            sql("UPDATE Tally SET value = value + ? WHERE name = 'evictions'", (evicted,))
+        return freed
+
+    def free(self, excess_bytes: int | None = None) -> int:
+        """Evict the oldest until that many bytes are freed, or everything; returns the bytes."""
+        with self._transact() as (sql, cleanup):
+            return self._evict(sql, cleanup, sys.maxsize if excess_bytes is None else excess_bytes)
+
+    def usage(self) -> tuple[int, int]:
+        """How many entries there are, and their bytes."""
+        found = dict(self._sql("SELECT key, value FROM Settings WHERE key IN ('count', 'size')"))
+        return found["count"], found["size"]
+
+    def place_of(self, key: str) -> str | None:
+        """The filename of the entry that stands under a key now, or None."""
+        rows = self._sql("SELECT filename FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchall()
+        return rows[0][0] if rows else None
+
+    def forget(self, key: str, filename: object) -> bool:
+        """Remove an entry if its file is still that one; returns whether it was."""
+        with self._transact() as (sql, cleanup):
+            gone = sql(
+                "DELETE FROM Cache WHERE key = ? AND raw = 1 AND filename IS ?", (key, filename)
+            ).rowcount
+            return self._count_damage(sql, cleanup, gone, filename)
+
+    def forget_row(self, row: Row) -> bool:
+        """Remove an entry, whatever its key is, if it is still as found; returns whether it was."""
+        with self._transact() as (sql, cleanup):
+            gone = sql(
+                "DELETE FROM Cache WHERE rowid = ? AND filename IS ?", (row.rowid, row.filename)
+            ).rowcount
+            return self._count_damage(sql, cleanup, gone, row.filename)
+
+    @staticmethod
+    def _count_damage(sql: Any, cleanup: Callable[[Any], None], gone: int, filename: Any) -> bool:
+        if gone:
+            cleanup(filename)
+            sql("UPDATE Tally SET value = value + 1 WHERE name = 'damaged'")
+        return bool(gone)
+
+    def remove(self, keys: Iterable[str]) -> int:
+        """Remove the entries of these keys in one transaction; returns how many there were."""
+        removed = 0
+        with self._transact() as (sql, cleanup):
+            for key in keys:
+                for rowid, filename in sql(
+                    "SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (key,)
+                ).fetchall():
+                    sql("DELETE FROM Cache WHERE rowid = ?", (rowid,))
+                    cleanup(filename)
+                    removed += 1
+        return removed
+
+    def record(self, touches: Mapping[str, float], tallies: Mapping[str, int], wait: bool) -> bool:
+        """Write down when entries were last used, and what was counted, in one transaction.
+
+        A touch moves the time an entry was stored forward, never back, and is lost on an entry that
+        is gone: batches of several processes may come in any order.
+
+        Args:
+            touches: key → time of last use, in seconds since the epoch.
+            tallies: name → how many more.
+            wait: whether to wait for other writers; False suits a reader.
+
+        Returns:
+            Whether it is written; if not, nothing of it is.
+        """
+        sql = self._sql
+        if not wait:
+            sql("PRAGMA busy_timeout = 0")
+        try:
+            with self._transact():
+                for key, used in touches.items():
+                    sql(
+                        "UPDATE Cache SET store_time = MAX(store_time, ?)"
+                        " WHERE key = ? AND raw = 1",
+                        (used, key),
+                    )
+                for name, more in tallies.items():
+                    sql("UPDATE Tally SET value = value + ? WHERE name = ?", (more, name))
+        except INDEX_TROUBLE:
+            self.recover()
+            return False
+        finally:
+            if not wait:
+                sql(f"PRAGMA busy_timeout = {int(self.timeout * 1000)}")
+        return True
+
+    def tallies(self) -> dict[str, int]:
+        """What all processes have counted and written down since the cache was made."""
+        return dict(self._sql("SELECT name, value FROM Tally"))
+
+    def rows(self) -> Iterator[Row]:
+        """All entries, a thousand at a time, so that no lock is held between them."""
+        after = -sys.maxsize
+        while True:
+            found = self._sql(
+                "SELECT rowid, key, raw, mode, filename, size FROM Cache"
+                " WHERE rowid > ? ORDER BY rowid LIMIT 1000",
+                (after,),
+            ).fetchall()
+            if not found:
+                return
+            yield from map(Row._make, found)
+            after = found[-1][0]
+
+    def filenames(self) -> set[str]:
+        """The files that entries name."""
+        return {filename for (filename,) in self._sql("SELECT filename FROM Cache")}
+
+    def sound(self) -> bool:
+        """Whether SQLite finds the index in order."""
+        return bool(self._sql("PRAGMA quick_check(1)").fetchall() == [("ok",)])
+
+    def recover(self) -> None:
+        """Leave a transaction that a failed commit left open, so that the next one can begin."""
+        if self._con.in_transaction:
+            self._sql("ROLLBACK")
+
+    def abandon(self, filename: str) -> None:
+        """Remove a file that was adopted, unless an entry names it after all."""
+        self.recover()
+        if not self._sql("SELECT 1 FROM Cache WHERE filename = ?", (filename,)).fetchall():
+            self.disk.remove(filename)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep others from opening the same directory; the kernel lets go if this process is killed."""
+    with (directory / "opening.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def open_shelf(directory: Path, limit_bytes: int, check: bool) -> Shelf:
+    """Open or make the index of an existing directory, and cut it down to the limit.
+
+    An index that SQLite cannot read is begun anew: it is only a cache, and the files that it named
+    are swept up as orphans.
+
+    Args:
+        check: whether to let SQLite look through all of the index.
+    """
+    with _alone(directory):
+        try:
+            shelf = Shelf(directory, limit_bytes)
+            reason = "" if not check or shelf.sound() else "its pages are damaged"
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, full, not writable
+                raise
+            reason = str(error)
+        if reason:
+            log.warning("the index of the piece cache in %s begins anew: %s", directory, reason)
+            for path in directory.glob("cache.db*"):
+                path.unlink(missing_ok=True)
+            shelf = Shelf(directory, limit_bytes)
+        stored_bytes = shelf.usage()[1]
+        if stored_bytes > limit_bytes:
+            shelf.free(stored_bytes - limit_bytes)
+        return shelf
