@@ -27,6 +27,8 @@ HAS_PARENT = "hasParent"
 VERSION = b"1"
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+PROBLEM = "problem"
+"""Metadata of an empty last batch that says why a reply ends early (a problem document)."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

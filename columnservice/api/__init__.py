@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The HTTP edge: routes, principals, problem documents. The work is done below."""

@@ -6,7 +6,6 @@ Knows files, formats and alignment; no database.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from columnservice.model import FileLocation, OfferedColumn, Ragged
 from columnservice.reader import read_rows
 
 Offered = dict[str, OfferedColumn]
-Values = dict[str, NDArray[Any]]
+Values = dict[str, Ragged]
 
 
 def _readable(columns: Sequence[OfferedColumn]) -> Offered:
@@ -38,14 +37,16 @@ def _pairs(task: CheckTask) -> Iterator[tuple[str, tuple[str, bool], tuple[str, 
     parent_format = format_named(task.join.parent_format)
     local = _readable(task.local_columns)
     parents = [_readable(columns) for columns in task.parent_columns]
-    named = {w.name: w for w in parent_format.witnesses}
     seen = set()
     for witness in local_format.witnesses:
-        other = named.get(witness.name)
-        if other is None or witness.name in seen or witness.column not in local:
-            continue
-        if all(other.column in held for held in parents):
+        others = [
+            w
+            for w in parent_format.witnesses
+            if w.name == witness.name and all(w.column in held for held in parents)
+        ]
+        if others and witness.name not in seen and witness.column in local:
             seen.add(witness.name)
+            other = others[0]
             yield witness.name, (witness.column, witness.first), (other.column, other.first)
     if local_format.common_scalars and parent_format.common_scalars:
         keys = {"runNumber", "lumiBlock", "eventNumber"}
@@ -56,15 +57,15 @@ def _pairs(task: CheckTask) -> Iterator[tuple[str, tuple[str, bool], tuple[str, 
                 yield name, (name, False), (name, False)
 
 
-def _number_per_event(ragged: Ragged, first: bool) -> NDArray[Any]:
-    """One number per event; the first item of a list, NaN where the list is empty."""
+def _number_per_event(ragged: Ragged, first: bool) -> Ragged:
+    """Number and whether there is one: the value itself, or the first item of each list."""
     if ragged.depth == 0 or not first:
-        return ragged.values
+        return Ragged((), {"": ragged.values, "held": np.ones(len(ragged), np.bool_)})
     starts, stops = ragged.offsets[0][:-1], ragged.offsets[0][1:]
-    out = np.full(len(starts), np.nan)
-    filled = stops > starts
-    out[filled] = ragged.values[starts[filled]]
-    return out
+    held = stops > starts
+    values = np.zeros(len(starts), ragged.values.dtype)
+    values[held] = ragged.values[starts[held]]
+    return Ragged((), {"": values, "held": held})
 
 
 def _read_values(
@@ -115,9 +116,11 @@ def _compare(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[WitnessRe
         parts.append(_read_values(tools, task.join.parents[number], offered, columns, wanted))
     results = []
     for name, (local_name, _), (parent_name, _) in pairs:
-        pieces = [Ragged((), {"": part[parent_name]}) for part in parts]
-        parent = gather(pieces, part_of, position).values
-        results.append(WitnessResult(name, len(rows), count_agreeing(local[local_name], parent)))
+        parent = gather([part[parent_name] for part in parts], part_of, position).content
+        mine = local[local_name].content
+        held = mine["held"] & parent["held"]
+        agreed = count_agreeing(mine[""][held], parent[""][held])
+        results.append(WitnessResult(name, int(held.sum()), agreed))
     return tuple(results)
 
 

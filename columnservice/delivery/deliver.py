@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from columnservice import wire
-from columnservice.cache import Inflight, PieceCache
+from columnservice.cache import Inflight, PieceCache, PieceKey
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.assemble import BrokenPieces, assemble_part
 from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
+from columnservice.delivery.registration import Registrar
 from columnservice.delivery.workers import Workers
 from columnservice.errors import Unavailable
 from columnservice.model import Ragged
@@ -54,12 +55,14 @@ class Delivery:
         catalogue: Catalogue,
         cache: PieceCache,
         workers: Workers,
+        registrar: Registrar,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._cache = cache
         self._workers = workers
+        self._registrar = registrar
         self._metrics = metrics
         self._inflight: Inflight[pa.RecordBatch | None] = Inflight()
         self._threads = ThreadPoolExecutor(4 * settings.workers, thread_name_prefix="deliver")
@@ -70,8 +73,18 @@ class Delivery:
 
     def plan(self, request: ColumnRequest) -> Plan:
         """Work a request out; raises what is wrong with it."""
+        dataset = self._catalogue.dataset(request.dataset)
+        if dataset.parent is not None and self._has_declared(dataset.parent):
+            record = self._catalogue.file(dataset.name, request.file)
+            self._registrar.open_declared(self._catalogue.dataset(dataset.parent), record.lumis)
         return plan(
             self._catalogue, request, self._settings.partition_events, self._settings.xcaches
+        )
+
+    def _has_declared(self, parent: str) -> bool:
+        """Whether a manifest named Files that nobody opened yet."""
+        return self._catalogue.derived(
+            "has_declared", (parent,), lambda: bool(self._catalogue.declared(parent))
         )
 
     def open(self, request: ColumnRequest) -> Reply:
@@ -122,7 +135,7 @@ class Delivery:
                 return assemble_part(part, pieces)
             except BrokenPieces as broken:
                 log.warning("%s of %s: made again", broken, part.task.lfn)
-                self._cache.drop(broken.keys)
+                self._cache.drop(PieceKey(key) for key in broken.keys)
         raise Unavailable(
             f"The cache could not keep the columns of {part.task.lfn} long enough to send them.",
             "Raise COLUMNSERVICE_CACHE_LIMIT_BYTES, or ask for fewer columns at once.",
@@ -130,7 +143,7 @@ class Delivery:
 
     def _pieces(self, found: Plan, part: PartPlan) -> dict[str, pa.RecordBatch] | None:
         """All Pieces of a part; None when some vanished again before they could be read."""
-        held = {key: self._cache.get(key) for key in part.pieces()}
+        held = {key: self._cache.get(PieceKey(key)) for key in part.pieces()}
         missing = [key for key, piece in held.items() if piece is None]
         self._metrics.pieces(hits=len(held) - len(missing), misses=len(missing))
         if missing:
@@ -138,7 +151,7 @@ class Delivery:
             made = self._inflight.run(missing, lambda keys: self._make(part, list(keys)))
             for key in missing:
                 unkept = made.get(key)
-                held[key] = unkept if unkept is not None else self._cache.get(key)
+                held[key] = unkept if unkept is not None else self._cache.get(PieceKey(key))
         complete = {key: piece for key, piece in held.items() if piece is not None}
         return complete if len(complete) == len(held) else None
 

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from columnservice.alignment.eventindex import ensure_eventindex
@@ -25,6 +23,7 @@ from columnservice.alignment.takeindex import (
     open_takeindex,
     write_takeindex,
 )
+from columnservice.cache import PieceCache, PieceKey
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
 from columnservice.delivery.tasks import (
     ColumnWork,
@@ -39,19 +38,12 @@ from columnservice.model import BranchRead, Column, FileLocation, Keys, Ragged, 
 from columnservice.reader import FilePool, read_rows
 
 
-class PieceKeeper(Protocol):
-    """Where finished Pieces go; False means not admitted."""
-
-    def put(self, key: str, batch: pa.RecordBatch) -> bool:
-        """Keep a batch under a key."""
-
-
 @dataclass(frozen=True)
 class Tools:
     """What a worker process keeps between tasks."""
 
     pool: FilePool
-    pieces: PieceKeeper
+    pieces: PieceCache
     index_dir: Path
     threads: ThreadPoolExecutor | None = None
 
@@ -213,5 +205,7 @@ def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
     batches |= {
         work.piece: content_batch(work.column, columns[work.column.name]) for work in task.columns
     }
-    unkept = {key: batch for key, batch in batches.items() if not tools.pieces.put(key, batch)}
+    unkept = {
+        key: batch for key, batch in batches.items() if not tools.pieces.put(PieceKey(key), batch)
+    }
     return MaterialiseResult(source_bytes, time.monotonic() - begun, unkept)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 
 def source_label(url: str) -> str:
-    """A replica's server (``root://host:port``), or ``local`` for a path: few labels, no secrets."""
+    """A replica's server (``root://host:port``), or ``local`` for a path: few labels."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port or 1094}" if parts.netloc else "local"
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from columnservice.catalogue.indexing import index_file
 from columnservice.catalogue.store import Catalogue
@@ -20,13 +21,14 @@ from columnservice.delivery.materialise import make_keys
 from columnservice.delivery.plan import join_task, parents_of
 from columnservice.delivery.tasks import CheckResult, CheckTask
 from columnservice.delivery.workers import Workers
-from columnservice.errors import ColumnServiceError
-from columnservice.model import ColumnSet, Dataset, FileRecord
+from columnservice.errors import ColumnServiceError, FileChanged
+from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
 from columnservice.reader import location_of
 from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
 CHECKS = "checks"
+Purpose = Literal["pending", "check", "refresh"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Registration:
     """A registration that runs, and who listens to it."""
 
     dataset: str
+    purpose: Purpose = "pending"
     listeners: list[queue.SimpleQueue[Progress | None]] = field(default_factory=list)
     last: Progress | None = None
     finished: bool = False
@@ -67,12 +70,18 @@ class Registrar:
             if self._catalogue.pending(dataset.name):
                 self.start(dataset.name)
 
-    def start(self, dataset: str) -> None:
-        """Register the pending Files of a Dataset, unless that is under way already."""
+    def start(self, dataset: str, purpose: Purpose = "pending") -> None:
+        """Register the pending Files of a Dataset, unless that is under way already.
+
+        Args:
+            dataset: its name.
+            purpose: ``check`` looks at the registered Files too and changes nothing but what is
+                known of their parents; ``refresh`` takes them as they are now.
+        """
         with self._lock:
             if dataset in self._running:
                 return
-            running = self._running[dataset] = Registration(dataset)
+            running = self._running[dataset] = Registration(dataset, purpose)
         name = f"register {dataset}"
         threading.Thread(target=self._run, args=(running,), name=name, daemon=True).start()
 
@@ -117,7 +126,8 @@ class Registrar:
     def _run(self, running: Registration) -> None:
         try:
             while True:
-                self._register_pending(running)
+                self._register_all(running)
+                running.purpose = "pending"
                 if self._end(running):
                     return
         except Exception:
@@ -127,38 +137,52 @@ class Registrar:
                 for listener in running.listeners:
                     listener.put(None)
 
-    def _register_pending(self, running: Registration) -> None:
+    def _register_all(self, running: Registration) -> None:
         dataset = self._catalogue.dataset(running.dataset)
-        urls = self._catalogue.pending(dataset.name)
+        known = {}
+        if running.purpose != "pending":
+            known = {record.url: record for record in self._catalogue.files(dataset.name)}
+        urls = (*known, *self._catalogue.pending(dataset.name))
+        checked = known if running.purpose == "check" else {}
         threads = 2 * self._settings.workers
         with ThreadPoolExecutor(threads, thread_name_prefix=f"register-{dataset.name}") as pool:
-            futures = [pool.submit(self._register, dataset, url) for url in urls]
+            futures = [pool.submit(self._register, dataset, url, checked.get(url)) for url in urls]
             for done, future in enumerate(as_completed(futures), start=1):
                 url, status, error = future.result()
                 if status != "pending":
                     self._tell(running, Progress(done, len(urls), url, status, error))
 
-    def _register(self, dataset: Dataset, url: str) -> tuple[str, str, str]:
-        """Index, check and record one File: (url, status, error); a failure is recorded too."""
+    def _register(
+        self, dataset: Dataset, url: str, known: FileRecord | None
+    ) -> tuple[str, str, str]:
+        """Index, check and record one File: (url, status, error); a failure is recorded too.
+
+        A File that is known keeps its record, whatever the check says.
+        """
         if self._stopping.is_set():
             return url, "pending", ""
         try:
             record, columnset = self._workers.result(
                 self._workers.run(index_file, url, dataset.format, self._settings.xcaches)
             )
+            if known is not None and record.identity != known.identity:
+                raise FileChanged(f"{url} is not the file that was registered.")
             result = self.examine(dataset, record, columnset)
-            failure = self._catalogue.record_file(dataset.name, record, columnset)
+            failure = None
+            if known is None:
+                failure = self._catalogue.record_file(dataset.name, record, columnset)
             if failure is not None:
                 return url, "failed", failure.error
             if result is not None:
                 self.keep_check(dataset.name, record, result)
         except Exception as error:
-            known = error
+            told = error
             if not isinstance(error, ColumnServiceError):
                 log.exception("registering %s failed", url)
-                known = ColumnServiceError(f"Registering failed: {type(error).__name__}.")
-            self._catalogue.record_failure(dataset.name, url, known)
-            return url, "failed", str(known)
+                told = ColumnServiceError(f"Registering failed: {type(error).__name__}.")
+            if known is None:
+                self._catalogue.record_failure(dataset.name, url, told)
+            return url, "failed", str(told)
         return url, "ok", ""
 
     def examine(
@@ -172,6 +196,7 @@ class Registrar:
         if dataset.parent is None:
             return None
         parent = self._catalogue.dataset(dataset.parent)
+        self.open_declared(parent, record.lumis)
         local = location_of(record, self._settings.xcaches)
         parents = parents_of(self._catalogue, parent.name, record, self._settings.xcaches)
         join, keys = join_task(dataset, parent, parents, local)
@@ -180,6 +205,14 @@ class Registrar:
         columns = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
         task = CheckTask(join, columnset.columns, columns, self._settings.witness_events)
         return self._workers.result(self._workers.submit(check, task))
+
+    def open_declared(self, dataset: Dataset, lumis: Sequence[LumiRange]) -> None:
+        """Index the Files that a manifest declared and that may hold these luminosity blocks."""
+        urls = self._catalogue.declared(dataset.name, lumis)
+        with ThreadPoolExecutor(2 * self._settings.workers) as pool:
+            for url, status, error in pool.map(lambda u: self._register(dataset, u, None), urls):
+                if status == "failed":
+                    log.warning("declared file %s cannot be used: %s", url, error)
 
     def keep_check(self, dataset: str, record: FileRecord, result: CheckResult) -> None:
         """Keep what a check found, by File."""

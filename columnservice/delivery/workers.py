@@ -5,6 +5,7 @@ A worker holds open files, the cache and compiled kernels. Knows no catalogue an
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from columnservice.cache import PieceCache
 from columnservice.errors import Unavailable, Unreachable
 from columnservice.settings import Settings
 
@@ -56,17 +58,22 @@ def _start(settings: WorkerSettings) -> None:
     _Worker.settings = settings
 
 
+def _open_cache(told: WorkerSettings) -> PieceCache:
+    cache = PieceCache(told.cache_dir, told.cache_limit_bytes, sweep=False)
+    atexit.register(cache.close)
+    return cache
+
+
 @cache
 def tools() -> Any:
     """The tools of this worker process, made at its first task."""
-    from columnservice.cache import PieceCache
     from columnservice.delivery.materialise import Tools
     from columnservice.reader import FilePool
 
     told = _Worker.settings
     return Tools(
         FilePool(told.open_files),
-        PieceCache(told.cache_dir, told.cache_limit_bytes),
+        _open_cache(told),
         told.index_dir,
         ThreadPoolExecutor(max_workers=2, thread_name_prefix="decompress"),
     )

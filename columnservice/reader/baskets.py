@@ -18,7 +18,7 @@ from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
 from columnservice.errors import ColumnServiceError, DamagedFile, UnsupportedColumn
-from columnservice.formats.layout import ragged_from_layout
+from columnservice.formats.ragged import ragged_from_layout
 from columnservice.model import BranchRead, FileLocation, Ragged
 from columnservice.reader.faults import another_replica_may_help, fault
 from columnservice.reader.rootfile import ByteRange, FilePool, OpenTree

@@ -1,0 +1,93 @@
+"""Who asks, and what they may read: the one place where a Principal is checked.
+
+Until the token layer exists the service listens on loopback only, and whoever reaches it is the
+Principal ``local``, who may read and register everything. The ``Host`` header must name loopback
+too, so that a web page cannot reach the service through a name of its own. Knows no dataset's
+content.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from columnservice.errors import NotAllowed, SetupError
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The verified holder of the right to ask."""
+
+    name: str
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def demand_loopback(host: str) -> None:
+    """Refuse to listen where strangers could reach a service without tokens.
+
+    Raises:
+        SetupError: ``host`` is not loopback.
+    """
+    if not is_loopback(host):
+        raise SetupError(
+            f"The service does not check tokens yet, so it does not listen on {host}.",
+            "Use --host 127.0.0.1, and an SSH tunnel from elsewhere.",
+        )
+
+
+def _host_of(header: str) -> str:
+    if header.startswith("["):
+        return header.partition("]")[0] + "]"
+    return header.partition(":")[0]
+
+
+def principal(request: Request) -> Principal:
+    """The Principal of a request.
+
+    Raises:
+        NotAllowed: the request did not come over loopback, or names another host.
+    """
+    client = request.client.host if request.client else ""
+    if not is_loopback(client) or not is_loopback(_host_of(request.headers.get("host", ""))):
+        raise NotAllowed(
+            "The service answers on loopback only.", "Ask it as http://127.0.0.1 on its own host."
+        )
+    return Principal(LOCAL)
+
+
+Caller = Annotated[Principal, Depends(principal)]
+
+
+def demand_read(caller: Principal, dataset: str) -> None:
+    """Check the read permission for a Dataset.
+
+    Raises:
+        NotAllowed: the Principal may not read it.
+    """
+    if caller.name != LOCAL:
+        raise NotAllowed(f"{caller.name} may not read {dataset}.")
+
+
+def demand_write(caller: Principal, dataset: str) -> None:
+    """Check the permission to register, change or remove a Dataset.
+
+    Raises:
+        NotAllowed: the Principal may not change it.
+    """
+    if caller.name != LOCAL:
+        raise NotAllowed(f"{caller.name} may not change {dataset}.")

@@ -1,0 +1,141 @@
+"""Columns over HTTP: what a Dataset offers, and their values as an Arrow stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pyarrow as pa
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from columnservice import wire
+from columnservice.api.auth import Caller, Principal, demand_read
+from columnservice.api.problems import unexpected
+from columnservice.api.rooms import Home
+from columnservice.catalogue.columns import columns_of
+from columnservice.catalogue.partitions import partitions_of
+from columnservice.delivery.deliver import Reply
+from columnservice.delivery.house import House
+from columnservice.delivery.plan import ColumnRequest
+from columnservice.errors import ColumnServiceError, RequestError, problem
+
+router = APIRouter(prefix="/v1/datasets/{name}", tags=["columns"])
+UUID_PATTERN = r"^[0-9a-fA-F-]{32,36}$"
+MOST_COLUMNS = 5000
+
+
+class ColumnQuery(BaseModel):
+    """The body of a request for many Columns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: str = Field(pattern=UUID_PATTERN)
+    start: int = Field(ge=0)
+    stop: int = Field(ge=0)
+    columns: list[str] = Field(min_length=1, max_length=MOST_COLUMNS)
+
+
+@router.get("/columns")
+def list_columns(name: str, house: Home, caller: Caller) -> dict[str, Any]:
+    """All Columns of a Dataset: its own, and those that its parent offers."""
+    demand_read(caller, name)
+    dataset = house.catalogue.dataset(name)
+    offered = columns_of(house.catalogue, name)
+    return {
+        "dataset": name,
+        "format": dataset.format,
+        "parent": dataset.parent,
+        "columns": [wire.column_to_json(o.column) for o in offered],
+    }
+
+
+@router.get("/partitions")
+def list_partitions(
+    name: str, file: Annotated[str, Query(pattern=UUID_PATTERN)], house: Home, caller: Caller
+) -> dict[str, Any]:
+    """The Partitions of a File: requests along them touch the fewest Pieces."""
+    demand_read(caller, name)
+    record = house.catalogue.file(name, file)
+    parts = partitions_of(record, house.settings.partition_events)
+    return {"partitions": [[p.start, p.stop] for p in parts]}
+
+
+class _Chunks:
+    """A file that Arrow writes to; what was written is taken out piece by piece."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def take(self) -> bytes:
+        data, self._parts = b"".join(self._parts), []
+        return data
+
+
+def _stream(reply: Reply, house: House) -> Iterator[bytes]:
+    """The Arrow stream of a reply.
+
+    A failure after the first batch ends the stream with an empty batch that carries the problem,
+    and without end-of-stream: no client can take it for a whole reply.
+    """
+    sink = _Chunks()
+    writer = pa.ipc.new_stream(sink, reply.schema)
+    try:
+        for batch, metadata in reply.batches:
+            writer.write_batch(batch, custom_metadata=metadata)
+            data = sink.take()
+            house.metrics.sent(len(data))
+            yield data
+    except Exception as error:
+        known = error if isinstance(error, ColumnServiceError) else unexpected(error)
+        empty = pa.RecordBatch.from_pylist([], schema=reply.schema)
+        about = pa.KeyValueMetadata({wire.PROBLEM: json.dumps(problem(known))})
+        writer.write_batch(empty, custom_metadata=about)
+        yield sink.take()
+        return
+    writer.close()
+    yield sink.take()
+
+
+def _answer(house: House, caller: Principal, request: ColumnRequest) -> StreamingResponse:
+    demand_read(caller, request.dataset)
+    if request.start > request.stop:
+        raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
+    reply = house.delivery.open(request)
+    headers = {"Cache-Control": "no-store"}
+    return StreamingResponse(_stream(reply, house), media_type=wire.MEDIA_TYPE, headers=headers)
+
+
+@router.get("/columns/data")
+def get_columns(
+    name: str,
+    file: Annotated[str, Query(pattern=UUID_PATTERN)],
+    start: Annotated[int, Query(ge=0)],
+    stop: Annotated[int, Query(ge=0)],
+    column: Annotated[list[str], Query(min_length=1, max_length=MOST_COLUMNS)],
+    house: Home,
+    caller: Caller,
+) -> StreamingResponse:
+    """Values of some Columns for rows ``start`` to ``stop`` of a File, as an Arrow stream."""
+    return _answer(house, caller, ColumnRequest(name, file.lower(), start, stop, tuple(column)))
+
+
+@router.post("/columns/query")
+def query_columns(name: str, query: ColumnQuery, house: Home, caller: Caller) -> StreamingResponse:
+    """The same, with hundreds of Columns in a JSON body."""
+    request = ColumnRequest(name, query.file.lower(), query.start, query.stop, tuple(query.columns))
+    return _answer(house, caller, request)

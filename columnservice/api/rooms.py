@@ -1,0 +1,17 @@
+"""How a route reaches the house that the application opened."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from columnservice.delivery.house import House
+
+
+def _house(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+Home = Annotated[House, Depends(_house)]
