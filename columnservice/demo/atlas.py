@@ -120,7 +120,7 @@ def _tracks(random: np.random.Generator, particles: Particles) -> ak.Array:
 def parent_block(
     sample: Sample, block: int, keys: Keys, events: Core, particles: Particles
 ) -> dict[str, Any]:
-    """All events of one block, in the order in which they are made, as branches of a parent tree."""
+    """All events of one block, in the order in which they are made, as a parent tree's branches."""
     columns = _shared(keys, events)
     random = sample.random(_MUONS, block)
     muons = events.muons

@@ -135,7 +135,7 @@ def _candidates(random: np.random.Generator, particles: Particles) -> ak.Array:
     p = particles.columns
     n = len(p["pt"])
     charged = p["charge"] != 0
-    tracked = charged & (p["pt"] > 0.95)
+    tracked = charged & (p["pt"] > 0.95)  # only these keep the details of their tracks
     signed_error = random.lognormal(-1, 1, n)
 
     def small(kind: type, most: int, where: NDArray[np.bool_]) -> NDArray[Any]:
@@ -170,7 +170,7 @@ def _candidates(random: np.random.Generator, particles: Particles) -> ak.Array:
         "packedTimeError_": np.zeros(n, np.uint8),
         "isIsolatedChargedHadron_": np.zeros(n, np.bool_),
         "pdgId_": p["pdg_id"].astype(np.int32),
-        "qualityFlags_": np.where(charged, 0x01F, 0x7F0).astype(np.uint16),
+        "qualityFlags_": np.where(charged, 0x1F, 0).astype(np.uint16),
         "pvRefKey_": p["vertex"].astype(np.uint32),
         "packedHits_": small(np.uint8, 160, tracked),
         "packedLayers_": small(np.uint8, 120, tracked),
@@ -204,7 +204,9 @@ def _gen_particles(random: np.random.Generator, particles: Particles) -> ak.Arra
 
 def _slimmed_jets(random: np.random.Generator, jets: ak.Array) -> ak.Array:
     polar = "m_state.p4Polar_.fCoordinates"
-    members = {f"{polar}.{m}": jets[f] for m, f in (("fPt", "pt"), ("fEta", "eta"), ("fPhi", "phi"))}
+    members = {
+        f"{polar}.{m}": jets[f] for m, f in (("fPt", "pt"), ("fEta", "eta"), ("fPhi", "phi"))
+    }
     members[f"{polar}.fM"] = jets.mass
     members["mJetArea"] = _noise(random, jets.pt, 0.01) + np.float32(0.5)
     members["jetCharge_"] = _noise(random, jets.pt, 0.3)
@@ -214,7 +216,7 @@ def _slimmed_jets(random: np.random.Generator, jets: ak.Array) -> ak.Array:
 def parent_block(
     sample: Sample, block: int, keys: Keys, events: Core, particles: Particles
 ) -> dict[str, Any]:
-    """All events of one block, in the order in which they are made, as branches of a parent tree."""
+    """All events of one block, in the order in which they are made, as a parent tree's branches."""
     random = sample.random(_CODES, block)
     n = len(events)
     return {

@@ -1,7 +1,7 @@
 """CMS's compact number formats, written: the inverse of what ``formats`` decodes.
 
-Sources: CMSSW DataFormats/PatCandidates/src/PackedCandidate.cc, libminifloat.h, liblogintpack.h;
-the byte layout of the auxiliaries as seen in files of CMSSW 7 to 15.
+Sources: CMSSW DataFormats/PatCandidates/src/PackedCandidate.cc, libminifloat.h; the byte layout of
+the auxiliaries as seen in files of CMSSW 7 to 15.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ _BYTE_COUNT = 0x40000000
 
 def half(values: NDArray[Any]) -> Codes:
     """IEEE binary16, as its code."""
-    return np.asarray(values).astype(np.float16).view(np.uint16)
+    codes: Codes = np.asarray(values).astype(np.float16).view(np.uint16)
+    return codes
 
 
 def linear(values: NDArray[Any], largest: float) -> Codes:
@@ -57,11 +58,8 @@ def linear(values: NDArray[Any], largest: float) -> Codes:
 
 
 def puppi(weights: NDArray[Any]) -> Bytes:
-    """A weight of 0 … 1 as sign and logarithm of its distance from 1/2."""
-    distance = 2 * np.asarray(weights) - 1
-    logarithm = np.log(np.clip(np.abs(distance), np.exp(-2), 1))
-    codes = np.rint((logarithm + 2) / 2 * 63)
-    return np.where(distance >= 0, codes, -codes).astype(np.int8).view(np.uint8)
+    """A weight of 0 … 1 in 255ths, rounded down (2017 and later)."""
+    return (np.asarray(weights) * 255).astype(np.uint8)
 
 
 def _begin(record: NDArray[Any], version: int) -> None:
@@ -83,7 +81,7 @@ def _as_bytes(records: NDArray[Any]) -> Bytes:
 
 
 def event_auxiliary(keys: Keys) -> Bytes:
-    """``edm::EventAuxiliary`` (CMSSW 8 and later) of every event: uint8 of shape (events, 113)."""
+    """``edm::EventAuxiliary`` (CMSSW 8 and later) of every event: uint8 of shape (events, 109)."""
     records = np.zeros(len(keys), _EVENT_AUXILIARY)
     _history(records["history"])
     _begin(records["id"], 12)
