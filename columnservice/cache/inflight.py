@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from columnservice.errors import ColumnServiceError, Unavailable
 
@@ -113,12 +113,10 @@ class Inflight(Generic[Key, Value]):
 
 def _found(keys: Iterable[Key], lookup: Lookup[Key, Value] | None) -> dict[Key, Value]:
     """What can be had without making it."""
-    found: dict[Key, Value] = {}
-    for key in keys if lookup is not None else ():
-        value = lookup(key)
-        if value is not None:
-            found[key] = value
-    return found
+    if lookup is None:
+        return {}
+    asked = ((key, lookup(key)) for key in keys)
+    return {key: value for key, value in asked if value is not None}
 
 
 def _wait(flights: Mapping[Key, Future[Value]], timeout_seconds: float | None) -> dict[Key, Value]:
@@ -131,15 +129,15 @@ def _wait(flights: Mapping[Key, Future[Value]], timeout_seconds: float | None) -
         except TimeoutError:
             raise Unavailable(f"Others are not done after {timeout_seconds} s.") from None
         if error is not None:
-            raise _twin(error) from error
+            _raise_again(error)
         made[key] = flight.result()
     return made
 
 
-def _twin(error: BaseException) -> BaseException:
-    """A copy to raise in a waiting thread: one exception raised in many mixes up its tracebacks."""
+def _raise_again(error: BaseException) -> NoReturn:
+    """Raise another thread's exception here, as a copy: raised itself, tracebacks would mix."""
     try:
         twin = copy.copy(error)
-    except Exception:  # an exception class may take other arguments than it keeps
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return twin if type(twin) is type(error) else RuntimeError(f"{type(error).__name__}: {error}")
+    except TypeError:  # its class takes other arguments than it keeps
+        raise error from error.__cause__
+    raise twin from error
