@@ -25,7 +25,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -65,10 +64,6 @@ class PieceKey:
             raise RequestError(
                 f"{self.text[:80]!r} is no piece key.", "A key is 16 to 64 digits 0-9 and a-f."
             )
-
-
-AnyKey: TypeAlias = PieceKey | str
-"""A PieceKey or the text of one, which is checked likewise."""
 
 
 @dataclass(frozen=True)
@@ -144,120 +139,117 @@ class PieceCache:
         if sweep:
             self.sweep_orphans()
 
-    def get(self, key: AnyKey) -> pa.RecordBatch | None:
+    def get(self, key: PieceKey) -> pa.RecordBatch | None:
         """The batch under a key, as it was put, over a mapped file; None if there is none.
 
         A damaged entry is removed and is a miss, and so is an index that cannot be read. Columns
         are read-only views of the map; the batch may be kept for as long as one likes.
         """
-        text = _text(key)
         batch = None
         try:
-            batch = self._held(text)
+            batch = self._held(key)
             if batch is None:
-                batch = self._opened(text)
+                batch = self._opened(key)
         except INDEX_TROUBLE as error:
-            self._shelf_trouble(f"cannot look up {text}", error)
+            self._shelf_trouble(f"cannot look up {key.text}", error)
         if batch is None:
             self._ledger.count("misses")
         else:
-            self._ledger.touch(text)
+            self._ledger.touch(key.text)
         if self._ledger.due():
             self._write_down(wait=False)
             self._release_maps()
         return batch
 
-    def _held(self, key: str) -> pa.RecordBatch | None:
+    def _held(self, key: PieceKey) -> pa.RecordBatch | None:
         """The batch of a map held open, if its entry is known to be there still."""
-        held = self._maps.find(key)
+        held = self._maps.find(key.text)
         if held is None:
             return None
         now = self._clock()
         if now - held.checked_seconds >= self._recheck_seconds:
-            if self._shelf.place_of(key) != held.filename:
-                self._maps.forget([key])
+            if self._shelf.place_of(key.text) != held.filename:
+                self._maps.forget([key.text])
                 return None
             held.checked_seconds = now
         return held.batch
 
-    def _opened(self, key: str) -> pa.RecordBatch | None:
+    def _opened(self, key: PieceKey) -> pa.RecordBatch | None:
         """The batch of the file that the index names; damage is removed."""
         for _ in range(_LOOKS):
             generation, now = self._maps.generation, self._clock()
-            found = self._shelf.get(key)
+            found = self._shelf.get(key.text)
             if found is None:
                 return None
-            if not isinstance(found, Damaged) and found.key != key:
+            if not isinstance(found, Damaged) and found.key != key.text:
                 found = Damaged(found.filename, f"{found.filename} holds the Piece {found.key}")
             if not isinstance(found, Damaged):
-                self._maps.keep(key, OpenMap(found.batch, found.filename, now), generation)
+                self._maps.keep(key.text, OpenMap(found.batch, found.filename, now), generation)
                 return found.batch
-            if self._shelf.forget(key, found.filename):
+            if self._shelf.forget(key.text, found.filename):
                 log.warning("removed a damaged entry of the piece cache: %s", found.reason)
                 return None
             # Evicted or replaced between index and file: what stands there now may be sound.
         return None
 
-    def put(self, key: AnyKey, batch: pa.RecordBatch) -> bool:
+    def put(self, key: PieceKey, batch: pa.RecordBatch) -> bool:
         """Keep a batch under a key, in place of what was there.
 
         Returns:
             Whether it was kept. False: it is larger than a tenth of the limit, the disk is full, or
             the index cannot be written; nothing is left behind, and the log says why.
         """
-        text = _text(key)
         largest_bytes = self.limit_bytes // LARGEST_SHARE
         if pa.ipc.get_record_batch_size(batch) > largest_bytes:
-            return self._rejected(text, f"it is larger than {largest_bytes} bytes")
+            return self._rejected(key, f"it is larger than {largest_bytes} bytes")
         incoming = self._incoming / f"{uuid.uuid4().hex}.arrow"
         try:
-            size_bytes = write_piece(incoming, text, batch)
+            size_bytes = write_piece(incoming, key.text, batch)
             if size_bytes > largest_bytes:
-                return self._rejected(text, f"it is larger than {largest_bytes} bytes")
+                return self._rejected(key, f"it is larger than {largest_bytes} bytes")
             # What was used here must not be evicted as if it had not been.
             self._write_down(wait=True)
-            self._adopt(text, incoming, size_bytes)
+            self._adopt(key, incoming, size_bytes)
         except OSError as error:
-            return self._rejected(text, str(error))
+            return self._rejected(key, str(error))
         except INDEX_TROUBLE as error:
-            return self._rejected(text, f"the index cannot be written: {error!r}")
+            return self._rejected(key, f"the index cannot be written: {error!r}")
         finally:
             with suppress(OSError):
                 incoming.unlink(missing_ok=True)
-        self._maps.forget([text])
+        self._maps.forget([key.text])
         return True
 
-    def _adopt(self, key: str, incoming: Path, size_bytes: int) -> None:
+    def _adopt(self, key: PieceKey, incoming: Path, size_bytes: int) -> None:
         filename, _ = self._shelf.disk.filename()
         try:
-            self._shelf.set(key, Finished(incoming, size_bytes, filename))
+            self._shelf.set(key.text, Finished(incoming, size_bytes, filename))
         except BaseException:
             # Where the index cannot even be read, the next sweep finds the file.
             with suppress(*INDEX_TROUBLE):
                 self._shelf.abandon(filename)
             raise
 
-    def _rejected(self, key: str, reason: str) -> bool:
+    def _rejected(self, key: PieceKey, reason: str) -> bool:
         self._ledger.count("rejected")
-        log.warning("Piece %s is not cached: %s", key, reason)
+        log.warning("Piece %s is not cached: %s", key.text, reason)
         return False
 
-    def contains(self, key: AnyKey) -> bool:
+    def contains(self, key: PieceKey) -> bool:
         """Whether there is an entry under a key now; one look into the index, no file is opened."""
-        text = _text(key)
         try:
-            return self._shelf.place_of(text) is not None
+            return self._shelf.place_of(key.text) is not None
         except INDEX_TROUBLE as error:
-            self._shelf_trouble(f"cannot look up {text}", error)
+            self._shelf_trouble(f"cannot look up {key.text}", error)
             return False
 
-    def drop(self, keys: Iterable[AnyKey]) -> int:
+    def drop(self, keys: Iterable[PieceKey]) -> int:
         """Remove entries, because they must not be served again; returns how many there were.
 
         Raises:
             Unavailable: the index cannot be written now; the entries may still be there.
         """
-        texts = [_text(key) for key in keys]
+        texts = [key.text for key in keys]
         try:
             with self._index_needed("drop entries"):
                 return self._shelf.remove(texts)
@@ -357,7 +349,3 @@ class PieceCache:
         log.warning("piece cache %s: %r", what, error)
         with suppress(*INDEX_TROUBLE):
             self._shelf.recover()
-
-
-def _text(key: AnyKey) -> str:
-    return key.text if isinstance(key, PieceKey) else PieceKey(key).text
