@@ -1,0 +1,42 @@
+# Every target that needs Python makes .venv first when it is absent or older than what it is made from.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made
+
+.PHONY: help demo check test lint soak system-packages clean
+
+help:
+	@echo "make demo    the whole way on synthetic files: make demo DEMO='--experiment atlas --keep'"
+	@echo "make check   formatting, types, layers, fast tests (no server is started)"
+	@echo "make test    all of that and all tests, with real servers"
+	@echo "make soak    long torture"
+	@echo "make clean   removes .venv and what tools leave"
+
+demo: $(STAMP) system-packages
+	$(BIN)/columnservice demo $(DEMO)
+
+check: lint
+	$(BIN)/python -m pytest -m fast
+
+test: system-packages lint
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: $(STAMP) system-packages
+	$(BIN)/python -m pytest -m soak
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+system-packages:
+	@scripts/system-packages
+
+$(STAMP): pyproject.toml constraints.txt scripts/make-venv
+	scripts/make-venv $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
