@@ -154,7 +154,7 @@ def matches(
         patterns: one wildcard per path part; ``**`` stands for any number of directories.
     """
     open_ended = {p for p in patterns if p[0] == "**"}
-    here = {p for p in patterns if p[0] != "**"} | {p[1:] or ("*",) for p in open_ended}
+    here = {_without_leading_stars(p) for p in patterns}
     for name, is_directory in entries_of(directory or "/"):
         fitting = [p[1:] for p in here if fnmatch.fnmatchcase(name, p[0])]
         if not is_directory and () in fitting:
@@ -162,6 +162,13 @@ def matches(
         deeper = open_ended | {p for p in fitting if p}
         if is_directory and deeper:
             yield from matches(entries_of, f"{directory}/{name}", deeper)
+
+
+def _without_leading_stars(pattern: Pattern) -> Pattern:
+    """What a pattern asks of this very directory, its leading ``**`` standing for none."""
+    while pattern[0] == "**":
+        pattern = pattern[1:] or ("*",)
+    return pattern
 
 
 class _Storage:
