@@ -145,7 +145,7 @@ def _begins(here: Row, prefix: str) -> sa.ColumnElement[bool]:
 def notes_of(connection: sa.Connection, name: str, prefix: str) -> dict[str, Any]:
     """The notes of a Dataset whose keys begin with a prefix, by key."""
     query = sa.select(notes.c.key, notes.c.value).where(_begins(find(connection, name), prefix))
-    return dict(connection.execute(query.order_by(notes.c.key)).tuples())
+    return {row.key: row.value for row in connection.execute(query.order_by(notes.c.key))}
 
 
 def remove_notes(connection: sa.Connection, name: str, prefix: str) -> None:
