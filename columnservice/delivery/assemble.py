@@ -56,12 +56,12 @@ def assemble_part(
     present = proof.column("present").to_numpy()[first : first + rows].view(np.bool_)
     whole: dict[str, Offsets] = {}
     cut: dict[str, Offsets] = {}
-    for shape, key in task.offsets:
-        whole[shape] = pieces[key].column("offsets").to_numpy()
-        if len(whole[shape]) != proof.num_rows + 1:
+    for name, key in task.offsets:
+        whole[name] = pieces[key].column("offsets").to_numpy()
+        if len(whole[name]) != proof.num_rows + 1:
             raise BrokenPieces(part.pieces())
-        mine = whole[shape][first : first + rows + 1]
-        cut[shape] = mine - mine[0] if mine[0] else mine
+        mine = whole[name][first : first + rows + 1]
+        cut[name] = mine - mine[0] if mine[0] else mine
     items: dict[str, pa.Array] = {}
     for work in task.columns:
         piece, shape = pieces[work.piece], work.column.shape

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from columnservice import wire
-from columnservice.cache import Inflight, PieceCache, PieceKey
+from columnservice.cache.inflight import Inflight
+from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.assemble import BrokenPieces, assemble_part
 from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
@@ -64,7 +65,8 @@ class Delivery:
         self._workers = workers
         self._registrar = registrar
         self._metrics = metrics
-        self._inflight: Inflight[pa.RecordBatch | None] = Inflight()
+        self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
+        self._joining: Inflight[str, bool] = Inflight()
         self._threads = ThreadPoolExecutor(4 * settings.workers, thread_name_prefix="deliver")
 
     def stop(self) -> None:
@@ -143,23 +145,24 @@ class Delivery:
 
     def _pieces(self, found: Plan, part: PartPlan) -> dict[str, pa.RecordBatch] | None:
         """All Pieces of a part; None when some vanished again before they could be read."""
-        held = {key: self._cache.get(PieceKey(key)) for key in part.pieces()}
+        held = {key: self._look(key) for key in part.pieces()}
         missing = [key for key, piece in held.items() if piece is None]
         self._metrics.pieces(hits=len(held) - len(missing), misses=len(missing))
         if missing:
             self._join(found)
-            made = self._inflight.run(missing, lambda keys: self._make(part, list(keys)))
-            for key in missing:
-                unkept = made.get(key)
-                held[key] = unkept if unkept is not None else self._cache.get(PieceKey(key))
+            held |= self._making.run(missing, lambda keys: self._make(part, keys), self._look)
         complete = {key: piece for key, piece in held.items() if piece is not None}
         return complete if len(complete) == len(held) else None
 
-    def _make(self, part: PartPlan, keys: list[str]) -> dict[str, pa.RecordBatch | None]:
-        """Have Pieces made; a value stands where the cache did not admit the Piece."""
+    def _look(self, key: str) -> pa.RecordBatch | None:
+        return self._cache.get(PieceKey(key))
+
+    def _make(self, part: PartPlan, keys: tuple[str, ...]) -> dict[str, pa.RecordBatch | None]:
+        """Have Pieces made; None stands where one was evicted again already."""
         result = self._workers.result(self._workers.submit(materialise, part.only(keys)))
         self._metrics.materialised(result.source_bytes, result.seconds)
-        return {key: result.unkept.get(key) for key in keys}
+        unkept = result.unkept
+        return {key: unkept[key] if key in unkept else self._look(key) for key in keys}
 
     def _join(self, found: Plan) -> None:
         """Make sure of the TakeIndex, and of the EventIndexes that it needs."""
@@ -167,13 +170,13 @@ class Delivery:
         if take_path(self._settings.index_dir, take).exists():
             return
 
-        def work(_: object) -> dict[str, None]:
+        def work(_: object) -> dict[str, bool]:
             for future in [self._workers.submit(make_keys, task) for task in found.keys]:
                 self._workers.result(future)
             self._workers.result(self._workers.submit(make_join, found.join))
-            return {take: None}
+            return {take: True}
 
-        self._inflight.run([take], work)
+        self._joining.run([take], work)
 
 
 _Assembled = tuple[pa.RecordBatch, pa.KeyValueMetadata]

@@ -9,7 +9,7 @@ import os
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
-from columnservice.cache import PieceCache
+from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.deliver import Delivery
 from columnservice.delivery.metrics import Metrics

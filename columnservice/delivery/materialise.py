@@ -23,7 +23,7 @@ from columnservice.alignment.takeindex import (
     open_takeindex,
     write_takeindex,
 )
-from columnservice.cache import PieceCache, PieceKey
+from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
 from columnservice.delivery.tasks import (
     ColumnWork,

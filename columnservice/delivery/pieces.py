@@ -52,7 +52,7 @@ def content_name(
 
 def offsets_digest(offsets: Offsets) -> bytes:
     """A hash by which a content Piece knows the offsets that it belongs to."""
-    return hashlib.blake2b(np.ascontiguousarray(offsets), digest_size=16).hexdigest().encode()
+    return hashlib.blake2b(np.ascontiguousarray(offsets).data, digest_size=16).hexdigest().encode()
 
 
 def proof_batch(

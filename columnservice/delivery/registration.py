@@ -176,8 +176,9 @@ class Registrar:
             if result is not None:
                 self.keep_check(dataset.name, record, result)
         except Exception as error:
-            told = error
-            if not isinstance(error, ColumnServiceError):
+            if isinstance(error, ColumnServiceError):
+                told = error
+            else:
                 log.exception("registering %s failed", url)
                 told = ColumnServiceError(f"Registering failed: {type(error).__name__}.")
             if known is None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from columnservice.cache import PieceCache
+from columnservice.cache.pieces import PieceCache
 from columnservice.errors import Unavailable, Unreachable
 from columnservice.settings import Settings
 
@@ -144,5 +144,5 @@ class Workers:
 
     def stop(self) -> None:
         """End all workers."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)

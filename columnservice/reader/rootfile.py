@@ -13,13 +13,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import uproot
 from uproot.source.chunk import Chunk
 
-from columnservice.errors import ColumnServiceError, FileChanged, Unreachable
+from columnservice.errors import ColumnServiceError, DamagedFile, FileChanged, Unreachable
 from columnservice.model import FileIdentity, FileLocation
 from columnservice.reader.faults import another_replica_may_help, fault
 from columnservice.reader.replicas import configure_xrootd, is_remote
@@ -113,9 +114,9 @@ class OpenTree:
     mtime_seconds: int
     opened_seconds: float = field(default_factory=time.monotonic)
 
-    @property
+    @cached_property
     def tree(self) -> Any:
-        """The uproot TTree named by the location."""
+        """The uproot TTree named by the location, read once."""
         return self.directory[self.location.tree]
 
     @property
@@ -153,6 +154,12 @@ def open_replica(location: FileLocation, url: str) -> OpenTree:
         directory = uproot.open(url, handler=handler, object_cache=None, array_cache=None)
         size_bytes, mtime_seconds = _stat(directory, url)
         identity = FileIdentity(str(directory.file.uuid), size_bytes)
+        end = int(directory.file.fEND)
+        if size_bytes < end:
+            raise DamagedFile(
+                f"{location.lfn} at {url} is truncated: it has {size_bytes} of {end} bytes.",
+                "Copy the file again; the other files are not affected.",
+            )
     except Exception as error:
         if directory is not None:
             directory.close()
