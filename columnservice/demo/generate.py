@@ -158,19 +158,22 @@ def generate(
     directory: Path,
     sample: Sample,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
+    parents_directory: Path | None = None,
 ) -> Pair:
-    """Write a pair into ``directory``.
+    """Write a pair.
 
     Args:
         experiment: cms (NanoAOD-like ← MiniAOD-like) or atlas (PHYSLITE-like ← DAOD-like).
         directory: existing directory; gets ``local.root`` and ``parent_0.root``, ….
         sample: how many events, in how many files, from which seed.
         progress: called with blocks done and blocks in all.
+        parents_directory: where the parents go instead, if they shall stand elsewhere.
     """
     content = _content(experiment)
     layout = Layout(sample)
     local = directory / "local.root"
-    parents = tuple(directory / f"parent_{n}.root" for n in range(sample.parents))
+    above = parents_directory or directory
+    parents = tuple(above / f"parent_{n}.root" for n in range(sample.parents))
     _write_local(layout, content, local)
     _write_parents(layout, content, parents, progress)
     return Pair(

@@ -53,7 +53,7 @@ def half(values: NDArray[Any]) -> Codes:
 
 def linear(values: NDArray[Any], largest: float) -> Codes:
     """A signed 16-bit code that is linear up to ±``largest`` (6 for eta and y, 3.2 for phi)."""
-    codes = np.rint(np.clip(values, -largest, largest) * (_MOST / largest))
+    codes: NDArray[Any] = np.rint(np.clip(values, -largest, largest) * (_MOST / largest))
     return codes.astype(np.int16).view(np.uint16)
 
 

@@ -300,7 +300,8 @@ def particles(sample: Sample, block: int, events: Core) -> Particles:
 
     n = len(together["pt"])
     charged, from_first = together["charge"] != 0, together["vertex"] == 0
-    spread = np.where(random.random(n) < 0.05, 0.2, 0.015)
+    lepton = np.isin(np.abs(together["pdg_id"]), (11, 13))
+    spread = np.where(~lepton & (random.random(n) < 0.05), 0.2, 0.015)
     together["dxy"] = np.where(charged, random.normal(0, 1, n) * spread, 0.0)
     together["dz"] = np.where(charged, random.normal(0, 1.5, n) * spread, 0.0)
     neutral = np.where(from_first, random.beta(5, 1.2, n), random.beta(0.3, 5, n))

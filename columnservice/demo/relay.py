@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import shutil
 import struct
 import sys
 import tempfile
@@ -58,15 +59,14 @@ class Relay:
 
     def __init__(self, target_port: int, delay_seconds: float = 0.0) -> None:
         self.port = free_port()
-        self._directory = tempfile.TemporaryDirectory(prefix="relay-")
-        directory = Path(self._directory.name)
-        counters = directory / "counters"
+        self.directory = Path(tempfile.mkdtemp(prefix="relay-"))
+        counters = self.directory / "counters"
         counters.write_bytes(bytes(_LAYOUT.size))
         with counters.open("rb") as file:
             self._counters = mmap.mmap(file.fileno(), _LAYOUT.size, access=mmap.ACCESS_READ)
         told = [str(self.port), str(target_port), str(delay_seconds), str(counters)]
         command = [sys.executable, "-m", "columnservice.demo.relay", *told]
-        self.process = Process("the counting relay", command, directory / "log")
+        self.process = Process("the counting relay", command, self.directory / "log")
         try:
             self.process.wait_until(lambda: bool(self._read()[3]), 20)
         except BaseException:
@@ -90,7 +90,7 @@ class Relay:
         """End it; connections break."""
         self.process.stop()
         self._counters.close()
-        self._directory.cleanup()
+        shutil.rmtree(self.directory)
 
     def __enter__(self) -> Relay:
         return self

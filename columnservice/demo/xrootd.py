@@ -206,14 +206,14 @@ class XrootdServer:
 
     def __init__(self, root: Path | None = None, origin: str | None = None) -> None:
         self.name = "origin" if origin is None else "xcache"
-        # short, since Unix sockets below it may not have paths of more than 107 characters
-        self._home = Path(tempfile.mkdtemp(prefix="xrd-"))
-        self.root = self._home / "root" if root is None else root
-        self.log = self._home / f"{self.name}.log"
+        # a short path, since Unix sockets below it may not have paths of more than 107 characters
+        self.home = Path(tempfile.mkdtemp(prefix="xrd-"))
+        self.root = self.home / "root" if root is None else root
+        self.log = self.home / f"{self.name}.log"
         self.port = free_port()
         self._origin = origin
         self.process: Process | None = None
-        (self._home / "run").mkdir()
+        (self.home / "run").mkdir()
         self.root.mkdir(parents=True, exist_ok=True)
         if origin is None:
             (self.root / "store").mkdir(exist_ok=True)
@@ -235,7 +235,7 @@ class XrootdServer:
     @property
     def config(self) -> str:
         """The text of its configuration file."""
-        run, allow = self._home / "run", ("127.0.0.1",)
+        run, allow = self.home / "run", ("127.0.0.1",)
         if self._origin is None:
             return origin_config(OriginConfig(self.port, self.root, run, allow=allow))
         return cache_config(CacheConfig(self.port, self.root, run, self._origin, allow=allow))
@@ -246,9 +246,9 @@ class XrootdServer:
         Raises:
             SetupError: it does not start; with the end of its log.
         """
-        file = self._home / f"{self.name}.cfg"
+        file = self.home / f"{self.name}.cfg"
         file.write_text(self.config)
-        give_to_server(self._home)
+        give_to_server(self.home)
         give_to_server(self.root)
         command = ["xrootd", "-I", "v4", "-n", self.name, "-c", str(file)]
         if os.geteuid() == 0:
@@ -306,7 +306,7 @@ class XrootdServer:
     def close(self) -> None:
         """End it and remove what it created."""
         self.stop()
-        shutil.rmtree(self._home)
+        shutil.rmtree(self.home)
 
     def __enter__(self) -> XrootdServer:
         try:
