@@ -44,7 +44,7 @@ def fault(error: BaseException, lfn: str, replica: str) -> ColumnServiceError:
     if isinstance(error, ColumnServiceError):
         return error
     text = str(error)
-    where = f"{lfn} at {redact(replica)}"
+    where = lfn if lfn == replica else f"{lfn} at {redact(replica)}"
     code = _SERVER_CODE.search(text)
     number = int(code.group(1)) if code else 0
     if isinstance(error, PermissionError) or number in _DENIED or "Auth failed" in text:
