@@ -1,0 +1,112 @@
+"""Writing fetched columns to a file: Arrow, Parquet or ROOT; whole or not at all.
+
+Knows replies and file formats; neither the service nor local files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from columnservice.errors import RequestError, SetupError
+
+if TYPE_CHECKING:
+    from columnservice.client import Reply
+    from columnservice.model import Column
+
+Write = Callable[["Reply"], None]
+Open = Callable[[Path, Sequence["Column"], str, ExitStack], Write]
+
+
+@contextmanager
+def output_file(path: Path, columns: Sequence[Column], tree: str) -> Iterator[Write]:
+    """A function that appends replies to a file, which is at ``path`` once all went well.
+
+    Args:
+        path: where; its ending decides the format (see ``SUFFIXES``). An older file there is
+            replaced at the end.
+        columns: what the replies hold.
+        tree: name of the TTree, for ROOT.
+
+    Raises:
+        RequestError: the format cannot hold one of the Columns.
+        SetupError: the file cannot be written.
+    """
+    opened = SUFFIXES[path.suffix]
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with ExitStack() as stack:
+            yield opened(beside, columns, tree, stack)
+        beside.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        raise SetupError(
+            f"Cannot write {path}: {error.strerror or error}.", "Name another file with --output."
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _open_arrow(path: Path, _columns: Sequence[Column], _tree: str, stack: ExitStack) -> Write:
+    import pyarrow as pa
+
+    return _record_batches(stack, lambda schema: pa.ipc.new_file(str(path), schema))
+
+
+def _open_parquet(path: Path, _columns: Sequence[Column], _tree: str, stack: ExitStack) -> Write:
+    import pyarrow.parquet as pq
+
+    return _record_batches(stack, lambda schema: pq.ParquetWriter(path, schema, compression="zstd"))
+
+
+def _record_batches(stack: ExitStack, make: Callable[[Any], Any]) -> Write:
+    """Writes through an Arrow writer that is made when the first reply tells the schema."""
+    writers: list[Any] = []
+
+    def write(reply: Reply) -> None:
+        # What the schema says of the range is true of one reply only.
+        table = reply.table.replace_schema_metadata(None)
+        if not writers:
+            writers.append(stack.enter_context(make(table.schema)))
+        writers[0].write_table(table)
+
+    return write
+
+
+def _open_root(path: Path, columns: Sequence[Column], tree: str, stack: ExitStack) -> Write:
+    import uproot
+
+    from columnservice.cli.branches import branch_types, branches_of
+
+    types = branch_types(columns)
+    file = stack.enter_context(uproot.recreate(path, compression=uproot.ZSTD(5)))
+    made = file.mktree(tree, types)
+
+    def write(reply: Reply) -> None:
+        if reply.stop > reply.start:
+            made.extend(branches_of(columns, reply))
+
+    return write
+
+
+SUFFIXES: dict[str, Open] = {
+    ".arrow": _open_arrow,
+    ".parquet": _open_parquet,
+    ".root": _open_root,
+}
+
+
+def demand_suffix(path: Path) -> None:
+    """Refuse an ending that names no format.
+
+    Raises:
+        RequestError: it is none of ``SUFFIXES``.
+    """
+    if path.suffix not in SUFFIXES:
+        raise RequestError(
+            f"{path.name} does not say its format.", f"End it with {', '.join(SUFFIXES)}."
+        )
