@@ -1,1 +1,90 @@
-"""placeholder"""
+"""Experiment formats: which tree, which EventKeys, and how branches become Columns.
+
+``FORMATS`` names them all; ``apply`` makes a Column's values from what the reader read. Knows file
+layouts; reads no data but luminosity trees, opens nothing, and knows no dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from columnservice.errors import NoTree, RequestError, nearest
+from columnservice.formats.decode import apply, compile_kernels
+from columnservice.formats.format import Format, Witness, tree_named
+from columnservice.formats.miniaod import AOD, MINIAOD
+from columnservice.formats.nanoaod import NANOAOD
+from columnservice.formats.ragged import ragged_from_layout
+from columnservice.formats.xaod import DAOD, PHYSLITE
+from columnservice.model import FormatName, digest_of
+
+if TYPE_CHECKING:
+    from uproot import ReadOnlyDirectory, TTree
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Witness",
+    "apply",
+    "compile_kernels",
+    "find_tree",
+    "format_named",
+    "layout_digest",
+    "ragged_from_layout",
+]
+
+FORMATS: Mapping[FormatName, Format] = {
+    fmt.name: fmt for fmt in (NANOAOD, MINIAOD, AOD, PHYSLITE, DAOD)
+}
+
+# Counted up when the same layout would offer other Columns or Recipes.
+OFFER_VERSION = 1
+
+
+def format_named(name: str) -> Format:
+    """The Format of that name; RequestError with the names there are."""
+    for fmt in FORMATS.values():
+        if fmt.name == name:
+            return fmt
+    raise RequestError(
+        f"no format {name!r}; {nearest(name, FORMATS)}".strip("; "),
+        f"Formats are {', '.join(FORMATS)}.",
+    )
+
+
+def find_tree(directory: ReadOnlyDirectory, fmt: Format) -> TTree:
+    """The event tree of a Format in an open file; NoTree names the trees that the file has."""
+    for name in fmt.trees:
+        tree = tree_named(directory, name)
+        if tree is not None:
+            return tree
+    kinds = directory.classnames(recursive=False, cycle=False)
+    trees = [name for name, kind in kinds.items() if kind == "TTree"]
+    tuples = [name for name, kind in kinds.items() if "RNTuple" in kind]
+    held = f"it has {', '.join(trees)}" if trees else "it has no TTree"
+    if tuples:
+        held += f"; {', '.join(tuples)} is an RNTuple, which is not read"
+    raise NoTree(
+        f"{directory.file.file_path}: no tree {' or '.join(fmt.trees)} ({fmt.name}); {held}.",
+        "Name the format that the file has, or another file.",
+    )
+
+
+def _described(tree: TTree) -> Iterator[tuple[Any, ...]]:
+    """All that decides how each branch is offered, without interpreting it."""
+    for path, branch in tree.iteritems(recursive=True, full_paths=True):
+        stored = [
+            branch.member(name, none_if_missing=True)
+            for name in ("fClassName", "fClassVersion", "fCheckSum", "fType", "fStreamerType")
+        ]
+        leaves = [
+            (leaf.classname, leaf.member("fTitle"), leaf.member("fIsUnsigned"))
+            for leaf in branch.member("fLeaves")
+        ]
+        counter = branch.count_branch
+        yield path, branch.title, stored, leaves, counter.name if counter is not None else ""
+
+
+def layout_digest(tree: TTree, fmt: Format) -> str:
+    """A hash of a tree's layout: equal layouts offer equal Columns by equal Recipes."""
+    return digest_of(OFFER_VERSION, fmt.name, list(_described(tree)))

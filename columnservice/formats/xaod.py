@@ -1,0 +1,117 @@
+"""The PHYSLITE and DAOD Formats of ATLAS: xAOD stores as flat branches of ``CollectionTree``.
+
+Columns keep their branch names (``AnalysisElectronsAuxDyn.pt``; characters that no name may have
+become ``_``). Decorated variables of one container can differ in length from event to event, so
+every jagged Column is a shape of its own, and the container is its collection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from columnservice.formats.decode import LINK_MEMBERS
+from columnservice.formats.discovery import Readable, Refused, discover, is_element_link
+from columnservice.formats.format import Format, Witness, keys_of_scalars, scalar_key_reads
+from columnservice.model import BranchRead, Column, LumiRange, OfferedColumn, Recipe
+
+if TYPE_CHECKING:
+    from uproot import ReadOnlyDirectory, TTree
+
+KEYS = ("runNumber", "lumiBlock", "eventNumber")
+_STORES = re.compile(r"Aux(Dyn)?$")
+
+
+def _column_name(path: str) -> str:
+    """A Column's name: the branch's own name, behind its store's where it lacks that."""
+    first, last = path.partition("/")[0].rstrip("."), path.rpartition("/")[2].rstrip(".")
+    name = last if last.startswith(first) else f"{first}.{last}"
+    return re.sub(r"[^A-Za-z0-9_.]", "_", name)
+
+
+def _leaves(branches: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Path and branch of every leaf, in tree order."""
+    for branch in branches:
+        below = f"{path}/{branch.name}" if path else branch.name
+        if branch.branches and not _is_whole_link(branch):
+            yield from _leaves(branch.branches, below)
+        else:
+            yield below, branch
+
+
+def _is_whole_link(branch: Any) -> bool:
+    """Whether a branch is one ElementLink per event, whose only sub-branch holds its bytes."""
+    return is_element_link(branch.typename) and len(branch.branches) == 1
+
+
+def _offered(path: str, branch: Any) -> OfferedColumn:
+    """The Column of one leaf."""
+    name = _column_name(path)
+    store, _, variable = name.partition(".")
+    collection, field = (_STORES.sub("", store), variable) if variable else (None, None)
+    found: Readable | Refused
+    read, decode = BranchRead(path), "as_is"
+    if branch.branches:
+        found = Readable(LINK_MEMBERS, 0)
+        read, decode = BranchRead(f"{path}/{branch.branches[0].name}", raw=True), "element_link"
+    else:
+        found = discover(branch)
+    if isinstance(found, Refused):
+        column = Column(
+            name, (), 0, collection, field, source=path, support="unsupported", reason=found.reason
+        )
+        return OfferedColumn(column, None)
+    shape = name if found.depth else None
+    column = Column(name, found.members, found.depth, collection, field, shape, source=path)
+    return OfferedColumn(column, Recipe(name, (read,), decode))
+
+
+def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
+    """Every leaf of the tree as a Column; of two with one name the first counts."""
+    counters = {"n" + b.name for b in tree.branches if b.count_branch is not None}
+    offered: dict[str, OfferedColumn] = {}
+    for path, branch in _leaves(tree.branches, ""):
+        if path not in counters:
+            one = _offered(path, branch)
+            offered.setdefault(one.column.name, one)
+    return tuple(offered.values())
+
+
+def key_reads(tree: TTree) -> tuple[BranchRead, ...]:
+    """The three key branches: decorations in newer files, members of the static store in older."""
+    paths = {
+        part: (
+            f"EventInfoAuxDyn.{part}",
+            f"EventInfoAux./EventInfoAux.{part}",
+            f"EventInfoAux.{part}",
+        )
+        for part in KEYS
+    }
+    return scalar_key_reads(tree, paths)
+
+
+def lumi_ranges(_: ReadOnlyDirectory) -> tuple[LumiRange, ...] | None:
+    """None: an ATLAS file has no tree of its luminosity blocks."""
+    return None
+
+
+def _format(name: str) -> Format:
+    return Format(
+        name=name,  # type: ignore[arg-type]
+        trees=("CollectionTree",),
+        offer=offer,
+        key_reads=key_reads,
+        keys=keys_of_scalars,
+        witnesses=tuple(
+            Witness(scalar, f"{store}.{scalar}")
+            for scalar in ("mcChannelNumber", "averageInteractionsPerCrossing", "mcEventNumber")
+            for store in ("EventInfoAuxDyn", "EventInfoAux")
+        ),
+        lumi_ranges=lumi_ranges,
+        common_scalars=True,
+    )
+
+
+PHYSLITE = _format("physlite")
+DAOD = _format("daod")
