@@ -21,7 +21,7 @@ PARENT_FORMAT: FormatName = "daod"
 LOCAL_TREE = PARENT_TREE = "CollectionTree"
 ELECTRONS, MUONS, JETS = "AnalysisElectronsAuxDyn", "AnalysisMuonsAuxDyn", "AnalysisJetsAuxDyn"
 TRACKS = "InDetTrackParticlesAuxDyn"
-REST = "SyntheticRestOfTheEventAuxDyn.bytes"
+REST, LOCAL_REST = "SyntheticRestOfTheEventAuxDyn.bytes", "SyntheticLocalRestAuxDyn.bytes"
 EVENT = "EventInfoAuxDyn"
 CHANNEL = 999999
 """A number that no real sample has."""
@@ -80,7 +80,7 @@ def local_chunk(sample: Sample, block: int, keys: Keys, events: Core) -> dict[st
     """Some events of one block as branches of the local tree."""
     chunk = _shared(keys, events)
     mean_bytes = _LOCAL_REST_BYTES_HL_LHC if sample.hl_lhc else _LOCAL_REST_BYTES
-    chunk[REST] = rest(sample.random(_LOCAL_REST, block), len(events), mean_bytes)
+    chunk[LOCAL_REST] = rest(sample.random(_LOCAL_REST, block), len(events), mean_bytes)
     muons = chunk[MUONS]
     truth = ak.values_astype(ak.where(events.muons.prompt, 6, 7), np.int32)
     chunk[MUONS] = ak.with_field(muons, truth, "truthType")

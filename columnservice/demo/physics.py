@@ -102,7 +102,9 @@ def _jagged(counts: Integers, **columns: NDArray[Any]) -> ak.Array:
 
 def _z_muons(random: np.random.Generator, n: int) -> tuple[Floats, Floats, Floats]:
     """Pt, eta, phi of shape (n, 2): isotropic decays of Zs that have some pt and rapidity."""
-    mass = np.clip(Z_MASS + Z_WIDTH / 2 * random.standard_cauchy(n), 60, 130)
+    # a Breit-Wigner between 60 and 130 GeV, by the inverse of its integral
+    low, high = np.arctan(2 * (np.array([60.0, 130.0]) - Z_MASS) / Z_WIDTH)
+    mass = Z_MASS + Z_WIDTH / 2 * np.tan(random.uniform(low, high, n))
     z_pt, z_phi = random.exponential(20, n), random.uniform(-np.pi, np.pi, n)
     rapidity = random.normal(0, 1.2, n)
     cosine, angle = random.uniform(-1, 1, n), random.uniform(-np.pi, np.pi, n)
