@@ -37,7 +37,7 @@ def add(
             "--format", help="nanoaod, miniaod, aod, physlite or daod.", show_default=False
         ),
     ],
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", show_default=False)] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", show_default=False)] = None,
     parent: Annotated[
         str | None,
         typer.Option(help="Dataset that holds the same events upstream.", show_default=False),
@@ -56,7 +56,7 @@ def add(
     """Register a dataset: find its files, read what they hold, compare them with the parent."""
     declared = [] if manifest is None else read_manifest(manifest)
     if not files and not declared:
-        raise typer.BadParameter("no file is named", param_hint="FILE… or --manifest")
+        raise typer.BadParameter("no file is named", param_hint="FILE or --manifest")
     requests = _requests([absolute(file) for file in files or ()], declared)
     first = {"name": name, "format": format_name, "parent": parent, **next(requests)}
     ask(url, "POST", "/v1/datasets", first)

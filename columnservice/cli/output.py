@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +27,7 @@ def stderr() -> Console:
 
 def say(text: str) -> None:
     """One line of result, never wrapped and never read as markup."""
-    stdout().print(text, markup=False, soft_wrap=True)
+    typer.echo(text)
 
 
 def show_table(
@@ -36,8 +37,7 @@ def show_table(
     console = stdout()
     if not console.is_terminal:
         for row in rows:
-            cells = (" ".join(str(cell).split()) for cell in row)
-            console.print("\t".join(cells), markup=False, soft_wrap=True)
+            typer.echo("\t".join(" ".join(str(cell).split()) for cell in row))
         return
     table = Table(title=title, title_justify="left")
     for name in header:

@@ -1,0 +1,84 @@
+"""columns and cache: what a user reads on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from columnservice import wire
+from columnservice.cli import output
+from columnservice.model import Column, Member
+
+pytestmark = pytest.mark.fast
+FLOAT = (Member("", "float32"),)
+COLUMNS = [
+    Column("run", FLOAT, 0, origin="local", doc="the run"),
+    Column("PFCands_pt", FLOAT, 1, "PFCands", "pt", "PFCands", doc="transverse\nmomentum [GeV]"),
+    Column("PFCands_dxy", FLOAT, 1, "PFCands", "dxy", "PFCands", source="packed"),
+    Column("Tau_x", FLOAT, 1, support="unsupported", reason="stored memberwise"),
+]
+
+
+@pytest.fixture
+def nano(service):
+    columns = [wire.column_to_json(c) for c in COLUMNS]
+    answer = {"dataset": "nano", "format": "nanoaod", "columns": columns}
+    service.sends("GET", "/v1/datasets/nano/columns", answer)
+    return service
+
+
+def names(outcome):
+    return [line.split("\t")[0] for line in outcome.out.splitlines()]
+
+
+def test_columns_are_one_line_each_and_what_is_left_out_is_said(run, nano):
+    outcome = run("columns", "nano")
+    assert outcome.out.splitlines() == [
+        "PFCands_pt\tvar * float32\ttransverse momentum [GeV]\tparent\tok",
+        "PFCands_dxy\tvar * float32\t\tparent\tok",
+    ]
+    assert outcome.err == (
+        "2 columns; --all shows 1 local ones and 1 that cannot be delivered, too.\n"
+    )
+
+
+def test_all_columns_show_origin_and_reason(run, nano):
+    outcome = run("columns", "nano", "--all")
+    assert names(outcome) == ["run", "PFCands_pt", "PFCands_dxy", "Tau_x"]
+    assert outcome.out.splitlines()[-1].endswith("\tparent\tunsupported: stored memberwise")
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("*_pt", ["PFCands_pt"]), ("gev", ["PFCands_pt"]), ("packed", ["PFCands_dxy"]), ("zz", [])],
+)
+def test_match_looks_into_names_and_descriptions(run, nano, text, expected):
+    assert names(run("columns", "nano", "--match", text)) == expected
+
+
+def test_a_terminal_gets_a_table(monkeypatch, capsys):
+    monkeypatch.setattr(output, "stdout", lambda: output.Console(force_terminal=True, width=60))
+    output.show_table(("name", "reason"), [("[bold]x", "y" * 80)], title="Files")
+    text = capsys.readouterr().out
+    assert "name" in text
+    assert "[bold]x" in text
+    assert text.count("y") == 80
+
+
+STATS = {"entries": 3, "size_bytes": 1_234_567, "limit_bytes": 20_000_000_000, "hits": 7}
+
+
+def test_cache_commands(run, service):
+    service.sends("GET", "/v1/cache", STATS)
+    service.sends("POST", "/v1/cache/verify", {"checked": 3, "damaged_removed": 1})
+    service.sends("POST", "/v1/cache/evict", {"freed_bytes": 512})
+    assert run("cache", "stats").out.splitlines() == [
+        "entries: 3",
+        "size: 1.2 MB",
+        "limit: 20.0 GB",
+        "hits: 7",
+    ]
+    assert run("cache", "verify").out.splitlines() == ["checked: 3", "damaged removed: 1"]
+    assert run("cache", "evict").out == "freed: 512 B\n"
+    assert run("cache", "evict", "--bytes", "10").code == 0
+    assert service.bodies("POST", "/v1/cache/evict") == [None, {"bytes": 10}]
