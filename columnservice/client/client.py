@@ -77,13 +77,19 @@ class Service:
         return RemoteDataset(info["name"], info["format"], info["parent"], info, self.columns)
 
     def columns(self, dataset: str) -> ColumnList:
-        """The Columns of a Dataset.
+        """The Columns of a Dataset, local ones and those that the service adds.
 
         Raises:
             UnknownDataset: there is none of that name.
+            TransportError: the service did not answer.
         """
+        return self.catalogue(dataset)[1]
+
+    def catalogue(self, dataset: str) -> tuple[str, ColumnList]:
+        """The Format of a Dataset and its Columns; raises what ``columns`` raises."""
         document = self.transport.json(f"/v1/datasets/{quote(dataset, safe='')}/columns")
-        return ColumnList([wire.column_from_json(c) for c in document["columns"]])
+        columns = ColumnList([wire.column_from_json(c) for c in document["columns"]])
+        return document["format"], columns
 
     def fetch(
         self, dataset: str, uuid: str, start: int, stop: int, columns: Sequence[str]

@@ -6,7 +6,8 @@ elsewhere, by whoever has the local EventKeys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from columnservice import wire
-from columnservice.errors import ColumnServiceError, TruncatedReply
+from columnservice.errors import ColumnServiceError, TruncatedReply, from_problem
 from columnservice.model import Column, Ragged
 
 
@@ -68,25 +69,29 @@ def read_reply(body: bytes, start: int, stop: int) -> Reply:
 
     Raises:
         TruncatedReply: the body lacks its end, cannot be parsed, or does not hold these rows.
+        ColumnServiceError: the service failed after it had begun to answer, and says why.
     """
-    if body[-len(wire.END_OF_STREAM) :] != wire.END_OF_STREAM:
-        raise TruncatedReply("The reply of the column service has no end.")
-    problem = ""
     batches: list[Batch] = []
+    schema = pa.schema([])
+    failure: ColumnServiceError | None = None
+    unreadable = ""
     try:
         with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
             schema = stream.schema
-            while True:
-                try:
-                    data, metadata = stream.read_next_batch_with_custom_metadata()
-                except StopIteration:
+            for data, about in _batches(stream):
+                if wire.PROBLEM.encode() in about:
+                    failure = from_problem(json.loads(about[wire.PROBLEM.encode()]))
                     break
                 data.validate(full=True)
-                batches.append(_batch(data, dict(metadata or {})))
+                batches.append(_batch(data, about))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        problem = str(error).splitlines()[0]
-    if problem:
-        raise TruncatedReply(f"The reply of the column service cannot be read: {problem}.")
+        unreadable = (str(error).splitlines() or [""])[0]
+    if failure is not None:
+        raise failure
+    if body[-len(wire.END_OF_STREAM) :] != wire.END_OF_STREAM:
+        raise TruncatedReply("The reply of the column service has no end.")
+    if unreadable:
+        raise TruncatedReply(f"The reply of the column service cannot be read: {unreadable}.")
     at = start
     for batch in batches:
         if batch.start != at or batch.data.num_rows != batch.stop - batch.start:
@@ -98,6 +103,16 @@ def read_reply(body: bytes, start: int, stop: int) -> Reply:
     if at != stop:
         raise TruncatedReply(f"The reply of the column service ends at row {at} instead of {stop}.")
     return Reply(start, stop, tuple(batches), schema)
+
+
+def _batches(stream: Any) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
+    """Record batches with their own metadata, until the stream ends."""
+    while True:
+        try:
+            data, metadata = stream.read_next_batch_with_custom_metadata()
+        except StopIteration:
+            return
+        yield data, dict(metadata or {})
 
 
 def _batch(data: pa.RecordBatch, metadata: dict[bytes, bytes]) -> Batch:

@@ -1,0 +1,296 @@
+"""Remote Columns of one open local file: fetched, proven, counted, and fitted to its events.
+
+Knows the local file as ``LocalFile`` and arrays as ``Ragged``; neither uproot nor coffea.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from columnservice import wire
+from columnservice.client.reply import concatenate
+from columnservice.errors import (
+    CountsMismatch,
+    FileChanged,
+    MissingParent,
+    NoEventKeys,
+    ProofMismatch,
+)
+from columnservice.model import Column, Keys, Member, Ragged, plain
+from columnservice.nanoevents.layouts import Kind, Reference, Selection
+from columnservice.nanoevents.memory import MEMORY, Evidence, Range, Source
+from columnservice.nanoevents.offer import Catalogue, Offer
+
+HAS_PARENT = Column(
+    wire.HAS_PARENT,
+    (Member("", "bool"),),
+    0,
+    doc="Whether the event has a parent; without one, remote columns are empty, NaN, 0 or False",
+    origin="derived",
+)
+
+
+class LocalFile(Protocol):
+    """What a Friend needs of the local tree."""
+
+    uuid: str
+    path: str
+
+    def names(self) -> frozenset[str]:
+        """Names and full paths of all branches, at any depth."""
+        ...
+
+    def kinds(self, group: str) -> Mapping[str, Kind]:
+        """The readable branches of a group, simple lists first."""
+        ...
+
+    def values(self, branch: str, start: int, stop: int) -> NDArray[Any]:
+        """A branch with one number per event."""
+        ...
+
+    def counts(self, branch: str, start: int, stop: int) -> NDArray[np.int64]:
+        """Number of objects per event in a jagged branch."""
+        ...
+
+
+class Friend:
+    """What one local file is offered, and how it is had."""
+
+    def __init__(self, offer: Offer, catalogue: Catalogue, local: LocalFile) -> None:
+        self._offer, self._local, self._layout = offer, local, catalogue.layout
+        self._source = Source(offer.service.url, catalogue.dataset)
+        chosen = catalogue.chosen(offer.patterns)
+        usable = [c for c in chosen if c.support == "ok"]
+        selection = self._layout.select(usable, local.names(), local.kinds)
+        self._selection: Selection = selection
+        self.refused = {
+            **{c.name: c.reason for c in catalogue.columns if c.support != "ok"},
+            **selection.refused,
+        }
+        self.columns = dict(selection.offered)
+        if offer.missing == "mask" and HAS_PARENT.name not in local.names():
+            self.columns = {HAS_PARENT.name: HAS_PARENT, **self.columns}
+        self._counts_columns = {
+            c.counts_of: c for c in self.columns.values() if c.counts_of is not None
+        }
+        self._keys: dict[tuple[int, int], Keys] = {}
+        self._proven: dict[tuple[int, int], list[Evidence]] = {}
+        self._counted: dict[tuple[str, int, int], NDArray[np.int64]] = {}
+        self._agreeing: set[tuple[str, int, int]] = set()
+
+    def read(
+        self, names: Sequence[str], start: int, stop: int, *, explicit: bool
+    ) -> dict[str, Ragged]:
+        """Offered Columns for local rows ``start`` to ``stop``, proven and fitted.
+
+        Args:
+            names: offered Columns.
+            start, stop: rows of the local file.
+            explicit: ask for these only; else also for those that were used on earlier ranges.
+
+        Raises:
+            MissingParent: events lack a parent, and ``missing`` is ``"error"``.
+            ProofMismatch, CountsMismatch: what arrived does not belong to these events.
+            FileChanged: the Dataset changed while these rows were being read.
+            RequestError, TransportError: as the service says.
+        """
+        if start == stop:
+            return {name: concatenate(self.columns[name], ()) for name in names}
+        where = Range(self._source, self._local.uuid, start, stop)
+        needed = dict.fromkeys([*names, *self._references(names)])
+        needed.pop(HAS_PARENT.name, None)
+        held = MEMORY.recall(where)
+        if any(name not in held for name in needed) or not (needed or held):
+            fetched = self._fetch(where, needed, held, explicit)
+            held = {**MEMORY.recall(where), **fetched}
+        if not explicit:
+            MEMORY.touch(self._source, [n for n in names if n != HAS_PARENT.name])
+        present = self._prove(where, [held[name][1] for name in needed or held])
+        if self._offer.missing == "error" and not present.all():
+            raise MissingParent(
+                f"{np.count_nonzero(~present)} of {stop - start} events of {self._local.path} "
+                f"(entries {start} to {stop}) have no parent in dataset "
+                f"{self._source.dataset!r}'s parent."
+            )
+        values = {name: ragged for name, (ragged, _) in held.items()}
+        return {name: self._fitted(name, values, present, where) for name in names}
+
+    def _references(self, names: Iterable[str]) -> list[str]:
+        """The remote Columns that coffea takes the offsets of these from."""
+        found = (self._reference(name) for name in names)
+        return [r.branch for r in found if r is not None and r.origin == "remote"]
+
+    def _reference(self, name: str) -> Reference | None:
+        if not self.columns[name].depth:
+            return None
+        return self._selection.references.get(self._layout.group_of(name))
+
+    def _fetch(
+        self,
+        where: Range,
+        needed: Iterable[str],
+        held: Mapping[str, object],
+        explicit: bool,
+    ) -> dict[str, tuple[Ragged, Evidence]]:
+        """Ask for what is not held; remember it, with the counts of the lists that came."""
+        names = [name for name in needed if name not in held]
+        if not names:
+            names = [self._cheapest()]
+        if not explicit and not held:
+            names += [n for n in MEMORY.touched(self._source) if n in self.columns]
+        names = list(dict.fromkeys(names))
+        reply = self._offer.service.fetch(
+            where.source.dataset, where.uuid, where.start, where.stop, names
+        )
+        proofs = tuple((b.start, b.stop, b.proof) for b in reply.batches)
+        values = {name: reply.values(self.columns[name]) for name in names}
+        for name in names:
+            counts = self._counts_columns.get(self.columns[name].shape or "")
+            if counts is not None and counts.name not in values:
+                dtype = np.dtype(counts.members[0].dtype)
+                values[counts.name] = plain(np.diff(values[name].offsets[0]).astype(dtype))
+        evidence = Evidence(proofs, reply.has_parent)
+        MEMORY.keep(where, evidence, values)
+        return {name: (ragged, evidence) for name, ragged in values.items()}
+
+    def _cheapest(self) -> str:
+        """A Column to ask for when only ``hasParent`` is wanted, which comes with every reply."""
+        real = [c for c in self.columns.values() if c is not HAS_PARENT]
+        return min(real, key=lambda c: (c.depth, len(c.members))).name
+
+    def _prove(self, where: Range, evidences: Sequence[Evidence]) -> NDArray[np.bool_]:
+        """Compare each proof with the local EventKeys; which rows have a parent."""
+        rows = (where.start, where.stop)
+        proven = self._proven.setdefault(rows, [])
+        for evidence in evidences:
+            if evidence in proven:
+                continue
+            if proven and not proven[0].agrees(evidence):
+                raise FileChanged(
+                    f"The parents of {self._local.path} changed while it was being read.",
+                    "Build the events anew.",
+                )
+            keys = self._local_keys(*rows)
+            for start, stop, proof in evidence.proofs:
+                part = slice(start - where.start, stop - where.start)
+                hashes = wire.row_hashes(keys[part], evidence.present[part], first_row=start)
+                if wire.checksum(hashes) != proof:
+                    raise ProofMismatch(
+                        f"Entries {start} to {stop} of {self._local.path} were answered with the "
+                        f"columns of other events (dataset {where.source.dataset!r})."
+                    )
+            proven.append(evidence)
+        return evidences[0].present
+
+    def _local_keys(self, start: int, stop: int) -> Keys:
+        """The file's own EventKeys, read once per range."""
+        if (start, stop) not in self._keys:
+            names = self._local.names()
+            branches = []
+            for candidates in self._layout.keys:
+                found = next((name for name in candidates if name in names), None)
+                if found is None:
+                    raise NoEventKeys(
+                        f"{self._local.path} has no branch {candidates[0]}: nothing can be joined."
+                    )
+                branches.append(found)
+            run, lumi, event = (self._local.values(b, start, stop) for b in branches)
+            self._keys[start, stop] = Keys(
+                run.astype(np.uint32), lumi.astype(np.uint32), event.astype(np.uint64)
+            )
+        return self._keys[start, stop]
+
+    def _fitted(
+        self, name: str, values: Mapping[str, Ragged], present: NDArray[np.bool_], where: Range
+    ) -> Ragged:
+        """A Column as coffea may combine it with the local branches."""
+        column = self.columns[name]
+        if column is HAS_PARENT:
+            return plain(present)
+        if not column.depth:
+            return fill_values(values[name], present)
+        ragged, reference = values[name], self._reference(name)
+        if reference is None:
+            return ragged
+        expected = self._expected(reference, values, where)
+        seen = (name, where.start, where.stop)
+        if seen not in self._agreeing:
+            self._compare(column, np.diff(ragged.offsets[0]), expected, present, reference, where)
+            self._agreeing.add(seen)
+        return ragged if reference.origin == "remote" else fill_lists(ragged, present, expected)
+
+    def _expected(
+        self, reference: Reference, values: Mapping[str, Ragged], where: Range
+    ) -> NDArray[np.int64]:
+        """Objects per event according to the reference."""
+        if reference.origin == "remote":
+            return np.diff(values[reference.branch].offsets[0])
+        key = (reference.branch, where.start, where.stop)
+        if key not in self._counted:
+            read = self._local.values if reference.origin == "counter" else self._local.counts
+            self._counted[key] = read(*key).astype(np.int64)
+        return self._counted[key]
+
+    def _compare(
+        self,
+        column: Column,
+        counts: NDArray[np.int64],
+        expected: NDArray[np.int64],
+        present: NDArray[np.bool_],
+        reference: Reference,
+        where: Range,
+    ) -> None:
+        wrong = np.flatnonzero((counts != expected) & present)
+        if not len(wrong):
+            return
+        row = int(wrong[0])
+        raise CountsMismatch(
+            f"{column.name} holds {counts[row]} objects in entry {where.start + row} of "
+            f"{self._local.path}, {reference.branch} says {expected[row]} "
+            f"({len(wrong)} such events)."
+        )
+
+
+def fill_values(ragged: Ragged, present: NDArray[np.bool_]) -> Ragged:
+    """One item per event: NaN, 0 or False where the event is absent."""
+    if present.all():
+        return ragged
+    return Ragged(
+        (),
+        {m: np.where(present, v, _nothing(v.dtype)) for m, v in ragged.content.items()},
+    )
+
+
+def fill_lists(ragged: Ragged, present: NDArray[np.bool_], expected: NDArray[np.int64]) -> Ragged:
+    """Lists of the expected lengths: where the event is absent, their items are NaN, 0 or False.
+
+    Args:
+        ragged: lists that are empty in absent events and as long as expected in the others.
+        present: which events have a parent.
+        expected: lengths of the local collection.
+    """
+    if present.all() or not expected[~present].any():
+        return ragged
+    offsets = np.zeros(len(expected) + 1, dtype=np.int64)
+    np.cumsum(expected, out=offsets[1:])
+    real = np.repeat(present, expected)
+    if ragged.depth > 1:
+        counts = np.zeros(len(real), dtype=np.int64)
+        counts[real] = np.diff(ragged.offsets[1])
+        inner = np.zeros(len(real) + 1, dtype=np.int64)
+        np.cumsum(counts, out=inner[1:])
+        return Ragged((offsets, inner, *ragged.offsets[2:]), ragged.content)
+    content = {}
+    for member, values in ragged.content.items():
+        content[member] = np.full(len(real), _nothing(values.dtype), dtype=values.dtype)
+        content[member][real] = values
+    return Ragged((offsets,), content)
+
+
+def _nothing(dtype: np.dtype[Any]) -> Any:
+    """What stands where there is no value."""
+    return dtype.type(np.nan if dtype.kind == "f" else 0)

@@ -1,0 +1,117 @@
+"""What one process remembers: decoded Columns of recent ranges, and which Columns were touched.
+
+Knows arrays and keys; neither the service nor files. Shared by all trees of the process, since
+coffea opens a file anew for each chunk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from columnservice.model import Ragged
+
+LIMIT_BYTES = 512_000_000
+"""Decoded Columns kept beyond the newest range, which is always kept whole."""
+
+
+class Source(NamedTuple):
+    """A Dataset of a service."""
+
+    url: str
+    dataset: str
+
+
+class Range(NamedTuple):
+    """Rows ``start`` to ``stop`` of a local File, as a Dataset of a service sees it."""
+
+    source: Source
+    uuid: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a reply claims of its rows: ``proofs`` of row ranges, and which rows have a parent."""
+
+    proofs: tuple[tuple[int, int, str], ...]
+    present: NDArray[np.bool_]
+
+    def agrees(self, other: Evidence) -> bool:
+        """Whether both claim the same rows to have the same parents, as far as absences show."""
+        return np.array_equal(self.present, other.present)
+
+
+@dataclass
+class _Held:
+    evidence: Evidence
+    columns: dict[str, Ragged] = field(default_factory=dict)
+    size_bytes: int = 0
+
+
+def _size(ragged: Ragged) -> int:
+    return sum(o.nbytes for o in ragged.offsets) + sum(v.nbytes for v in ragged.content.values())
+
+
+class Memory:
+    """Ranges in order of use, forgotten oldest first; thread-safe."""
+
+    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self._ranges: OrderedDict[Range, list[_Held]] = OrderedDict()
+        self._touched: dict[Source, dict[str, None]] = {}
+        self._lock = threading.RLock()
+
+    def recall(self, where: Range) -> dict[str, tuple[Ragged, Evidence]]:
+        """The Columns held for exactly this range, each with the evidence of its reply."""
+        with self._lock:
+            held = self._ranges.get(where)
+            if held is None:
+                return {}
+            self._ranges.move_to_end(where)
+            return {name: (r, h.evidence) for h in held for name, r in h.columns.items()}
+
+    def keep(self, where: Range, evidence: Evidence, columns: dict[str, Ragged]) -> None:
+        """Remember one reply's Columns; those of replies that contradict it are forgotten."""
+        with self._lock:
+            older = self._ranges.get(where, [])
+            held = [h for h in older if h.evidence.agrees(evidence)]
+            held.append(_Held(evidence, columns, sum(map(_size, columns.values()))))
+            self._ranges[where] = held
+            self._ranges.move_to_end(where)
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        while len(self._ranges) > 1 and self.size_bytes > self.limit_bytes:
+            self._ranges.popitem(last=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all Columns held."""
+        with self._lock:
+            return sum(h.size_bytes for held in self._ranges.values() for h in held)
+
+    def touch(self, source: Source, names: list[str]) -> None:
+        """Note Columns that an analysis used."""
+        with self._lock:
+            self._touched.setdefault(source, {}).update(dict.fromkeys(names))
+
+    def touched(self, source: Source) -> list[str]:
+        """The Columns used so far, in order of first use."""
+        with self._lock:
+            return list(self._touched.get(source, ()))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._ranges.clear()
+            self._touched.clear()
+
+
+MEMORY = Memory()

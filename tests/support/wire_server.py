@@ -1,0 +1,230 @@
+"""A test double of the service: serves arrays over HTTP as the wire says, or wrongly when told to.
+
+It knows no experiment file: a test hands it Columns, values in local row order, and EventKeys.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+import pyarrow as pa
+
+from columnservice import errors, wire
+from columnservice.model import Column, Keys, Ragged
+
+
+def take(ragged: Ragged, rows: np.ndarray) -> Ragged:
+    """Rows of a Ragged in another order, by brute force; -1 gives an empty list or 0."""
+    if not ragged.offsets:
+        return Ragged(
+            (),
+            {m: np.where(rows < 0, 0, v[rows]).astype(v.dtype) for m, v in ragged.content.items()},
+        )
+    outer = ragged.offsets[0]
+    spans = [np.arange(outer[r], outer[r + 1]) if r >= 0 else np.arange(0) for r in rows]
+    items = np.concatenate([np.zeros(0, np.int64), *spans]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64)
+    inner = take(Ragged(ragged.offsets[1:], ragged.content), items)
+    return Ragged((offsets, *inner.offsets), inner.content)
+
+
+@dataclass
+class Table:
+    """What the service holds for one local file.
+
+    Attributes:
+        keys: EventKeys of the local rows, as the parent has them.
+        values: Column name → values in local row order.
+        present: which local rows have a parent.
+        batch_rows: rows per Partition.
+        rows: a TakeIndex on top: local row → row of ``values`` and ``keys``; identity when right.
+    """
+
+    keys: Keys
+    values: dict[str, Ragged]
+    present: np.ndarray
+    batch_rows: int = 4
+    rows: np.ndarray | None = None
+
+    def batches(
+        self, columns: list[Column], start: int, stop: int
+    ) -> Iterator[tuple[pa.RecordBatch, Any]]:
+        order = np.arange(len(self.keys)) if self.rows is None else self.rows
+        edges = sorted({start, stop, *range(0, len(self.keys), self.batch_rows)})
+        edges = [e for e in edges if start <= e <= stop]
+        for a, b in itertools.pairwise(edges):
+            present = self.present[a:b]
+            rows = np.where(present, order[a:b], -1)
+            values = {c.name: take(self.values[c.name], rows) for c in columns}
+            proof = wire.checksum(wire.row_hashes(self.keys[order[a:b]], present, first_row=a))
+            missing = int((~present).sum())
+            yield (
+                wire.encode_batch(columns, values, present),
+                wire.batch_metadata(a, b, missing, proof),
+            )
+
+
+@dataclass
+class ServedDataset:
+    """A Dataset of the double."""
+
+    name: str
+    format: str
+    columns: list[Column]
+    tables: dict[str, Table] = field(default_factory=dict)
+    parent: str | None = "parents"
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "format": self.format,
+            "parent": self.parent,
+            "files": {"ok": len(self.tables), "pending": 0, "failed": 0},
+            "entries": sum(len(t.keys) for t in self.tables.values()),
+            "coverage": None,
+            "witnesses": None,
+            "duplicates": None,
+            "failures": [],
+        }
+
+
+@dataclass
+class Request:
+    """One request that arrived."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+
+    @property
+    def columns(self) -> list[str]:
+        return self.query.get("column", [])
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        return int(self.query["start"][0]), int(self.query["stop"][0])
+
+
+def _as_ever(request: Request) -> None:
+    """No answer of its own: the double answers as the service does."""
+
+
+class WireServer:
+    """The double. ``spoil`` changes the bytes of data replies; ``answer`` replaces any answer."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[str, ServedDataset] = {}
+        self.log: list[Request] = []
+        self.spoil: Callable[[bytes], bytes] = bytes
+        self.answer: Callable[[Request], tuple[int, str, bytes] | None] = _as_ever
+        self.url = ""
+
+    def add(self, dataset: ServedDataset) -> ServedDataset:
+        self.datasets[dataset.name] = dataset
+        return dataset
+
+    @property
+    def data_requests(self) -> list[Request]:
+        return [r for r in self.log if r.path.endswith(("/data", "/query"))]
+
+    def handle(self, request: Request) -> tuple[int, str, bytes]:
+        replaced = self.answer(request)
+        if replaced is not None:
+            return replaced
+        try:
+            return self._handle(request)
+        except errors.ColumnServiceError as error:
+            body = json.dumps(errors.problem(error)).encode()
+            return error.status, "application/problem+json", body
+
+    def _handle(self, request: Request) -> tuple[int, str, bytes]:
+        parts = [unquote(p) for p in request.path.strip("/").split("/")][2:]
+        if not parts:
+            wanted = request.query.get("file")
+            found = [
+                d.info for d in self.datasets.values() if wanted is None or wanted[0] in d.tables
+            ]
+            return 200, "application/json", json.dumps({"datasets": found}).encode()
+        dataset = self.datasets.get(parts[0])
+        if dataset is None:
+            raise errors.UnknownDataset(f"No dataset {parts[0]!r};")
+        if parts[1:] == ["columns"]:
+            columns = [wire.column_to_json(c) for c in dataset.columns]
+            document = {"dataset": dataset.name, "format": dataset.format, "columns": columns}
+            return 200, "application/json", json.dumps(document).encode()
+        if parts[1:] in (["columns", "data"], ["columns", "query"]):
+            return 200, wire.MEDIA_TYPE, self.spoil(self._stream(dataset, request))
+        return 200, "application/json", json.dumps(dataset.info).encode()
+
+    def _stream(self, dataset: ServedDataset, request: Request) -> bytes:
+        table = dataset.tables.get(request.query["file"][0])
+        if table is None:
+            raise errors.UnknownFile(f"No file {request.query['file'][0]}.")
+        by_name = {c.name: c for c in dataset.columns}
+        for name in request.columns:
+            if name not in by_name or by_name[name].origin == "local":
+                raise errors.UnknownColumn(f"No column {name!r};")
+        columns = [by_name[name] for name in request.columns]
+        empty = np.zeros(0, np.bool_)
+        nothing = {c.name: take(table.values[c.name], np.zeros(0, np.int64)) for c in columns}
+        sink = pa.BufferOutputStream()
+        schema = wire.encode_batch(columns, nothing, empty).schema
+        with pa.ipc.new_stream(sink, schema) as writer:
+            for batch, metadata in table.batches(columns, *request.rows):
+                writer.write_batch(batch, custom_metadata=metadata)
+        return sink.getvalue().to_pybytes()
+
+
+@contextmanager
+def wire_server() -> Iterator[WireServer]:
+    """A running double on a free port of loopback."""
+    double = WireServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+        def do_GET(self) -> None:
+            self._respond(parse_qs(urlsplit(self.path).query))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            query = {k: [str(v)] for k, v in body.items() if k != "columns"}
+            self._respond({**query, "column": body["columns"]})
+
+        def _respond(self, query: dict[str, list[str]]) -> None:
+            path = urlsplit(self.path).path
+            request = Request(self.command, path, query, dict(self.headers))
+            double.log.append(request)
+            status, kind, body = double.handle(request)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    double.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield double
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
