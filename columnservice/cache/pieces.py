@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
+import sys
 import threading
 import time
 import uuid
@@ -98,8 +100,8 @@ class PieceCache:
         sweep: whether to look for damage of the index and for files left behind on opening. The
             service does, its workers need not.
         open_maps: how many maps to hold open in this process.
-        recheck_seconds: how long a held map is served without asking the index whether its entry is
-            still there.
+        recheck_seconds: how long a held map is served without looking whether its entry and its
+            file are still there.
         touch_seconds, touch_entries: uses are written down after so long or so many.
         clock: monotonic seconds.
 
@@ -168,7 +170,8 @@ class PieceCache:
             return None
         now = self._clock()
         if now - held.checked_seconds >= self._recheck_seconds:
-            if self._shelf.place_of(key.text) != held.filename:
+            there = self._shelf.place_of(key.text) == held.filename
+            if not (there and (self.directory / held.filename).exists()):
                 self._maps.forget([key.text])
                 return None
             held.checked_seconds = now
@@ -246,8 +249,10 @@ class PieceCache:
     def drop(self, keys: Iterable[PieceKey]) -> int:
         """Remove entries, because they must not be served again; returns how many there were.
 
+        When the index cannot be written, their files are removed all the same.
+
         Raises:
-            Unavailable: the index cannot be written now; the entries may still be there.
+            Unavailable: the index cannot even be read; the entries may still be there.
         """
         texts = [key.text for key in keys]
         try:
@@ -264,13 +269,17 @@ class PieceCache:
             free once they let go of it, after at most their ``touch_seconds`` of activity.
 
         Raises:
-            Unavailable: the index cannot be written now.
+            Unavailable: the index cannot be written now, not even after files were removed.
         """
         self._write_down(wait=True)
+        excess_bytes = sys.maxsize if size_bytes is None else size_bytes
         with self._index_needed("evict entries"):
-            freed_bytes = self._shelf.free(size_bytes)
-        if size_bytes is None:
-            self._maps.forget_all()
+            try:
+                freed_bytes = self._shelf.free(excess_bytes)
+            except sqlite3.OperationalError:  # the disk is full: the index needs room to shrink
+                self._shelf.remove_oldest_files(excess_bytes)
+                self._release_maps()
+                freed_bytes = self._shelf.free(excess_bytes)
         self._release_maps()
         return freed_bytes
 

@@ -14,7 +14,7 @@ import fcntl
 import logging
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,8 @@ INDEX_TROUBLE = (sqlite3.Error, diskcache.Timeout)
 """What the methods of a Shelf raise when the index is locked for too long, full or unreadable."""
 TIMEOUT_SECONDS = 20.0
 """How long a writer waits for other writers."""
+READER_TIMEOUT_SECONDS = 1.0
+"""How long a reader that found damage waits for them, to remove it."""
 _EVICT_AT_ONCE = 64
 
 
@@ -92,10 +94,31 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             sql("UPDATE Tally SET value = value + ? WHERE name = 'evictions'", (evicted,))
         return freed
 
-    def free(self, excess_bytes: int | None = None) -> int:
-        """Evict the oldest until that many bytes are freed, or everything; returns the bytes."""
+    def free(self, excess_bytes: int) -> int:
+        """Evict the oldest until that many bytes are freed; returns how many were."""
         with self._transact() as (sql, cleanup):
-            return self._evict(sql, cleanup, sys.maxsize if excess_bytes is None else excess_bytes)
+            return self._evict(sql, cleanup, excess_bytes)
+
+    def remove_oldest_files(self, excess_bytes: int) -> None:
+        """Make room for `free` on a disk so full that the index cannot be written."""
+        self.recover()
+        self._remove_files(self._oldest(excess_bytes))
+
+    def _oldest(self, excess_bytes: int) -> Iterator[str]:
+        """The files of the entries that `_evict` would take away."""
+        for filename, size in self._sql(
+            "SELECT filename, size FROM Cache ORDER BY store_time, rowid"
+        ).fetchall():
+            if excess_bytes <= 0:
+                return
+            excess_bytes -= size
+            yield filename
+
+    def _remove_files(self, filenames: Iterable[str]) -> None:
+        """Remove files of entries that stay: they are damaged then, and so are misses."""
+        for filename in filenames:
+            self.disk.remove(filename)
+        log.warning("the index of the piece cache cannot be written: files are removed without it")
 
     def usage(self) -> tuple[int, int]:
         """How many entries there are, and their bytes."""
@@ -108,8 +131,11 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return rows[0][0] if rows else None
 
     def forget(self, key: str, filename: object) -> bool:
-        """Remove an entry if its file is still that one; returns whether it was."""
-        with self._transact() as (sql, cleanup):
+        """Remove an entry if its file is still that one; returns whether it was.
+
+        A reader asks for this, so it does not wait for other writers for long.
+        """
+        with self._patience(READER_TIMEOUT_SECONDS), self._transact() as (sql, cleanup):
             gone = sql(
                 "DELETE FROM Cache WHERE key = ? AND raw = 1 AND filename IS ?", (key, filename)
             ).rowcount
@@ -130,18 +156,23 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             sql("UPDATE Tally SET value = value + 1 WHERE name = 'damaged'")
         return bool(gone)
 
-    def remove(self, keys: Iterable[str]) -> int:
-        """Remove the entries of these keys in one transaction; returns how many there were."""
-        removed = 0
-        with self._transact() as (sql, cleanup):
-            for key in keys:
-                for rowid, filename in sql(
-                    "SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (key,)
-                ).fetchall():
-                    sql("DELETE FROM Cache WHERE rowid = ?", (rowid,))
-                    cleanup(filename)
-                    removed += 1
-        return removed
+    def remove(self, keys: Sequence[str]) -> int:
+        """Remove the entries of these keys in one transaction; returns how many there were.
+
+        What must not be served again must go even when the index cannot be written: the files do.
+        """
+        try:
+            with self._transact() as (sql, cleanup):
+                removed = 0
+                for key in keys:
+                    cleanup(self.place_of(key))
+                    removed += sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,)).rowcount
+                return removed
+        except INDEX_TROUBLE:
+            self.recover()
+        places = [place for key in keys if (place := self.place_of(key)) is not None]
+        self._remove_files(places)
+        return len(places)
 
     def record(self, touches: Mapping[str, float], tallies: Mapping[str, int], wait: bool) -> bool:
         """Write down when entries were last used, and what was counted, in one transaction.
@@ -157,11 +188,8 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         Returns:
             Whether it is written; if not, nothing of it is.
         """
-        sql = self._sql
-        if not wait:
-            sql("PRAGMA busy_timeout = 0")
         try:
-            with self._transact():
+            with self._patience(self.timeout if wait else 0), self._transact() as (sql, _):
                 for key, used in touches.items():
                     sql(
                         "UPDATE Cache SET store_time = MAX(store_time, ?)"
@@ -173,10 +201,16 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         except INDEX_TROUBLE:
             self.recover()
             return False
-        finally:
-            if not wait:
-                sql(f"PRAGMA busy_timeout = {int(self.timeout * 1000)}")
         return True
+
+    @contextmanager
+    def _patience(self, seconds: float) -> Iterator[None]:
+        """Wait for other writers no longer than so many seconds, in this thread."""
+        self._sql(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
+        try:
+            yield
+        finally:
+            self._sql(f"PRAGMA busy_timeout = {int(1000 * self.timeout)}")
 
     def tallies(self) -> dict[str, int]:
         """What all processes have counted and written down since the cache was made."""

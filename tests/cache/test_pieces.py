@@ -411,6 +411,51 @@ def test_an_index_that_cannot_grow_refuses_and_leaves_nothing_behind(cache, dire
     assert cache.put(key_of(999), truth(999))
 
 
+def test_what_is_dropped_goes_even_if_the_index_cannot_be_written(cache, directory, caplog):
+    """A full disk must not keep old bytes alive, in this process or another."""
+    other = PieceCache(directory, 1_000_000, recheck_seconds=0)
+    for number in (1, 2):
+        cache.put(key_of(number), truth(number))
+        assert same(other.get(key_of(number)), truth(number))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size_bytes = (directory / "cache.db-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        assert cache.drop([key_of(1), key_of(9)]) == 1
+        assert [handle.get(key_of(1)) for handle in (cache, other)] == [None, None]
+        assert same(other.get(key_of(2)), truth(2))
+        with pytest.raises(Unavailable, match="cannot evict"):
+            cache.evict(1)
+        assert piece_files(directory) == [file_of(directory, 2)]  # 1 was the oldest
+        with pytest.raises(Unavailable, match="cannot evict"):
+            cache.evict()
+        assert piece_files(directory) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written" in caplog.text
+    assert [handle.get(key_of(2)) for handle in (cache, other)] == [None, None]
+    assert cache.put(key_of(1), truth(3))
+    assert same(other.get(key_of(1)), truth(3))
+    assert cache.verify(grace_seconds=-1).clean
+    other.close()
+
+
+def test_a_locked_index_does_not_keep_what_is_dropped(directory, monkeypatch):
+    monkeypatch.setattr(shelf, "TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(shelf, "READER_TIMEOUT_SECONDS", 0.01)
+    cache = PieceCache(directory, 10**6, recheck_seconds=0)
+    cache.put(key_of(1), truth(1))
+    other = sqlite3.connect(directory / "cache.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert cache.drop([key_of(1)]) == 1
+    assert cache.get(key_of(1)) is None
+    other.execute("ROLLBACK")
+    other.close()
+    assert cache.get(key_of(1)) is None
+    assert cache.stats().entries == 0
+    cache.close()
+
+
 def test_a_locked_index_refuses_writers_and_stops_no_reader(directory, monkeypatch, caplog):
     monkeypatch.setattr(shelf, "TIMEOUT_SECONDS", 0.01)
     cache = PieceCache(directory, 10**6, recheck_seconds=0, touch_entries=1)
@@ -421,8 +466,6 @@ def test_a_locked_index_refuses_writers_and_stops_no_reader(directory, monkeypat
         assert same(cache.get(key_of(1)), truth(1))
     assert cache.get(key_of(2)) is None
     assert not cache.put(key_of(2), truth(2))
-    with pytest.raises(Unavailable, match="cannot drop"):
-        cache.drop([key_of(1)])
     with pytest.raises(Unavailable, match="cannot evict"):
         cache.evict()
     assert len(piece_files(directory)) == 1
