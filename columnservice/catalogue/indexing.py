@@ -21,6 +21,9 @@ from columnservice.reader.replicas import lfn_of, replicas_of
 
 # A Partition holds thousands of events: more stops than this would only make the catalogue large.
 MOST_CLUSTER_STOPS = 4096
+# Looking at every branch of a tree takes seconds, and thousands of files share one layout.
+MOST_LAYOUTS = 32
+_layouts: dict[str, ColumnSet] = {}
 
 
 def index_file(
@@ -63,7 +66,7 @@ def _index(
         identity = opened.identity
         _demand_whole(opened.directory, identity, url)
         tree = find_tree(opened.directory, fmt)
-        columnset = ColumnSet(layout_digest(tree, fmt), fmt.offer(tree))
+        columnset = _columnset(tree, fmt)
         entries = int(tree.num_entries)
         record = FileRecord(
             lfn=location.lfn,
@@ -85,6 +88,18 @@ def _index(
     return replace(record, lumis=lumis), columnset
 
 
+def _columnset(tree: Any, fmt: Format) -> ColumnSet:
+    """The Columns of a tree; those of a layout that this process has seen are not made again."""
+    digest = layout_digest(tree, fmt)
+    known = _layouts.get(digest)
+    if known is None:
+        known = ColumnSet(digest, fmt.offer(tree))
+        if len(_layouts) >= MOST_LAYOUTS:
+            _layouts.clear()
+        _layouts[digest] = known
+    return known
+
+
 def _demand_whole(directory: Any, identity: FileIdentity, url: str) -> None:
     """Refuse a file that is shorter than its own header says, whatever can still be read of it."""
     end = int(directory.file.fEND)
@@ -98,10 +113,14 @@ def _demand_whole(directory: Any, identity: FileIdentity, url: str) -> None:
 def thinned(entry_offsets: Sequence[int], entries: int) -> tuple[int, ...]:
     """The ends of a file's clusters, ascending, the last one ``entries``; at most a few thousand.
 
+    An empty file has none.
+
     Args:
         entry_offsets: rows at which every branch begins a new basket.
         entries: rows of the file.
     """
+    if not entries:
+        return ()
     stops = np.unique([int(s) for s in entry_offsets if 0 < s < entries] + [entries])
     if len(stops) > MOST_CLUSTER_STOPS:
         kept = np.linspace(0, len(stops) - 1, MOST_CLUSTER_STOPS).round().astype(np.int64)
