@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.xrootd"]
+pytest_plugins = ["tests.support.service", "tests.support.xrootd"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -18,7 +18,9 @@ def data_dir() -> Path:
     told = os.environ.get("COLUMNSERVICE_TEST_DATA")
     path = Path(told) if told else REPOSITORY.parent / "shared" / "data"
     if not (path / "MANIFEST.md").exists():
-        pytest.skip("no experiment files: set COLUMNSERVICE_TEST_DATA to the folder that holds them")
+        pytest.skip(
+            "no experiment files: set COLUMNSERVICE_TEST_DATA to the folder that holds them"
+        )
     return path
 
 
