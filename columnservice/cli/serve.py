@@ -6,6 +6,7 @@ Knows the port and the home; what is served is the api's business.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -37,13 +38,18 @@ def serve(
     """Run the column service until it is interrupted; all other settings are COLUMNSERVICE_*."""
     told = {"host": host, "port": port, "home": home and home.expanduser().absolute()}
     settings = read_settings({name: value for name, value in told.items() if value is not None})
+    from columnservice.api.auth import demand_loopback
+
+    demand_loopback(settings.host)
+    demand_writable(settings.home)
+    # Read when Numba is loaded: compiled once under the home, then found there by every process.
+    os.environ["NUMBA_CACHE_DIR"] = str(settings.kernel_cache_dir)
 
     import uvicorn
 
     from columnservice.api.app import create_app
 
     app = create_app(settings)
-    demand_writable(settings.home)
     with listen(settings.host, settings.port) as listener:
         demand_catalogue(settings)
         config = uvicorn.Config(
