@@ -18,8 +18,11 @@ class Experiment(StrEnum):
 
 def demo(
     experiment: Annotated[Experiment, typer.Option(help="Whose formats.")] = Experiment.CMS,
-    events: Annotated[int, typer.Option(min=1, help="Events of the local file.")] = 10_000,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
+    events: Annotated[
+        int | None,
+        typer.Option(min=1, help="Events of the local file; few if not told.", show_default=False),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
     hl_lhc: Annotated[
         bool, typer.Option("--hl-lhc", help="Event sizes as expected for the HL-LHC.")
     ] = False,

@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from columnservice.errors import RequestError, SetupError
+from columnservice.errors import ColumnServiceError, RequestError, SetupError
 
 if TYPE_CHECKING:
     from columnservice.client import Reply
     from columnservice.model import Column
 
 Write = Callable[["Reply"], None]
+_REMEDY = "Name another file with --output."
 Open = Callable[[Path, Sequence["Column"], str, ExitStack], Write]
 
 
@@ -37,16 +38,16 @@ def output_file(path: Path, columns: Sequence[Column], tree: str) -> Iterator[Wr
     """
     opened = SUFFIXES[path.suffix]
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if not path.parent.is_dir():  # uproot would make it
+        raise SetupError(f"Cannot write {path}: there is no such directory.", _REMEDY)
     try:
         with ExitStack() as stack:
             yield opened(beside, columns, tree, stack)
         beside.replace(path)
+    except ColumnServiceError:  # some are OSErrors, and none of them is about this file
+        raise
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        raise SetupError(
-            f"Cannot write {path}: {error.strerror or error}.", "Name another file with --output."
-        ) from None
+        raise SetupError(f"Cannot write {path}: {error.strerror or error}.", _REMEDY) from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -38,7 +38,7 @@ def event(kind: str, data: Any) -> bytes:
 
 
 @pytest.fixture
-def service(monkeypatch) -> Iterator[FakeService]:
+def fake(monkeypatch) -> Iterator[FakeService]:
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass

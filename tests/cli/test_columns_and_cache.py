@@ -19,11 +19,11 @@ COLUMNS = [
 
 
 @pytest.fixture
-def nano(service):
+def nano(fake):
     columns = [wire.column_to_json(c) for c in COLUMNS]
     answer = {"dataset": "nano", "format": "nanoaod", "columns": columns}
-    service.sends("GET", "/v1/datasets/nano/columns", answer)
-    return service
+    fake.sends("GET", "/v1/datasets/nano/columns", answer)
+    return fake
 
 
 def names(outcome):
@@ -68,10 +68,10 @@ def test_a_terminal_gets_a_table(monkeypatch, capsys):
 STATS = {"entries": 3, "size_bytes": 1_234_567, "limit_bytes": 20_000_000_000, "hits": 7}
 
 
-def test_cache_commands(run, service):
-    service.sends("GET", "/v1/cache", STATS)
-    service.sends("POST", "/v1/cache/verify", {"checked": 3, "damaged_removed": 1})
-    service.sends("POST", "/v1/cache/evict", {"freed_bytes": 512})
+def test_cache_commands(run, fake):
+    fake.sends("GET", "/v1/cache", STATS)
+    fake.sends("POST", "/v1/cache/verify", {"checked": 3, "damaged_removed": 1})
+    fake.sends("POST", "/v1/cache/evict", {"freed_bytes": 512})
     assert run("cache", "stats").out.splitlines() == [
         "entries: 3",
         "size: 1.2 MB",
@@ -81,4 +81,4 @@ def test_cache_commands(run, service):
     assert run("cache", "verify").out.splitlines() == ["checked: 3", "damaged removed: 1"]
     assert run("cache", "evict").out == "freed: 512 B\n"
     assert run("cache", "evict", "--bytes", "10").code == 0
-    assert service.bodies("POST", "/v1/cache/evict") == [None, {"bytes": 10}]
+    assert fake.bodies("POST", "/v1/cache/evict") == [None, {"bytes": 10}]

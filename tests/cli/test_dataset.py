@@ -20,20 +20,20 @@ BAD = {
 }
 
 
-def follows(service, *events):
-    service.sends("POST", "/v1/datasets", info())
-    service.sends("GET", "/v1/datasets/nano/events", b"".join(events))
+def follows(fake, *events):
+    fake.sends("POST", "/v1/datasets", info())
+    fake.sends("GET", "/v1/datasets/nano/events", b"".join(events))
 
 
-def test_add_sends_absolute_paths_and_leaves_urls_alone(run, service, tmp_path, monkeypatch):
-    follows(service, event("done", info()))
+def test_add_sends_absolute_paths_and_leaves_urls_alone(run, fake, tmp_path, monkeypatch):
+    follows(fake, event("done", info()))
     monkeypatch.chdir(tmp_path)
     url = "root://host:1094//store/*.root"
     files = ["a.root", "sub/../b*.root", "/abs/c.root", "~/d.root", url]
     monkeypatch.setenv("HOME", "/home/me")
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "--parent", "mini", *files)
     assert outcome.code == 0
-    (sent,) = service.bodies("POST", "/v1/datasets")
+    (sent,) = fake.bodies("POST", "/v1/datasets")
     assert sent == {
         "name": "nano",
         "format": "nanoaod",
@@ -48,7 +48,7 @@ def test_add_sends_absolute_paths_and_leaves_urls_alone(run, service, tmp_path, 
     }
 
 
-def test_add_tells_coverage_and_witnesses(run, service):
+def test_add_tells_coverage_and_witnesses(run, fake):
     done = info(
         parent="mini",
         coverage={"events": 1000, "with_parent": 975},
@@ -56,7 +56,7 @@ def test_add_tells_coverage_and_witnesses(run, service):
         duplicates=0,
     )
     step = {"done": 1, "total": 1, "url": "/data/a.root", "status": "ok", "error": ""}
-    follows(service, event("progress", step), event("done", done))
+    follows(fake, event("progress", step), event("done", done))
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/data/a.root")
     assert outcome.code == 0
     assert outcome.out.splitlines() == [
@@ -68,82 +68,82 @@ def test_add_tells_coverage_and_witnesses(run, service):
     ]
 
 
-def test_add_says_aloud_that_there_was_no_witness(run, service):
+def test_add_says_aloud_that_there_was_no_witness(run, fake):
     done = info(parent="mini", coverage={"events": 0, "with_parent": 0}, witnesses=[], duplicates=3)
-    follows(service, event("done", done))
+    follows(fake, event("done", done))
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/data/a.root")
     assert "witnesses: none" in outcome.out
     assert "duplicates: 3 events stand more than once" in outcome.out
 
 
-def test_add_lists_bad_files_with_reasons_and_exits_with_1(run, service):
+def test_add_lists_bad_files_with_reasons_and_exits_with_1(run, fake):
     done = info(files={"ok": 2, "pending": 0, "declared": 0, "failed": 1}, failures=[BAD])
-    follows(service, event("done", done))
+    follows(fake, event("done", done))
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/data/*.root")
     assert outcome.code == 1
     assert "files: 2 ok, 1 failed" in outcome.out
     assert "/data/bad.root\t/data/bad.root is cut.\tCopy it again." in outcome.out
 
 
-def test_add_tells_the_services_refusal(run, service):
+def test_add_tells_the_services_refusal(run, fake):
     refusal = NotAllowed("/etc lies outside.", "See COLUMNSERVICE_ALLOWED_ROOTS.")
-    service.sends("POST", "/v1/datasets", refusal)
+    fake.sends("POST", "/v1/datasets", refusal)
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/etc/x.root")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err == "error: /etc lies outside. See COLUMNSERVICE_ALLOWED_ROOTS.\n"
 
 
-def test_a_service_that_stops_midway_is_told_and_how_to_go_on(run, service):
+def test_a_service_that_stops_midway_is_told_and_how_to_go_on(run, fake):
     step = {"done": 1, "total": 9, "url": "/data/a.root", "status": "ok", "error": ""}
-    follows(service, event("progress", step))
+    follows(fake, event("progress", step))
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/data/*.root")
     assert outcome.code == 1
     assert "stopped before all files of nano were registered" in outcome.err
     assert "columnservice dataset show nano" in outcome.err
 
 
-def test_an_error_in_the_event_stream_is_the_commands_error(run, service):
-    follows(service, event("error", problem(Unavailable("The service is shutting down."))))
+def test_an_error_in_the_event_stream_is_the_commands_error(run, fake):
+    follows(fake, event("error", problem(Unavailable("The service is shutting down."))))
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/data/*.root")
     assert (outcome.code, outcome.err.split(". ")[0]) == (1, "error: The service is shutting down")
 
 
-def test_a_manifest_is_sent_with_paths_relative_to_itself(run, service, tmp_path):
-    follows(service, event("done", info()))
+def test_a_manifest_is_sent_with_paths_relative_to_itself(run, fake, tmp_path):
+    follows(fake, event("done", info()))
     path = tmp_path / "there" / "files.csv"
     path.parent.mkdir()
     path.write_text("file,size,lumis\na.root,5,1:1-3\nroot://h//b.root,6,1:4;2:1\n")
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "--manifest", path)
     assert outcome.code == 0
-    (sent,) = service.bodies("POST", "/v1/datasets")
+    (sent,) = fake.bodies("POST", "/v1/datasets")
     assert sent["manifest"] == [
         {"file": f"{tmp_path}/there/a.root", "size": 5, "lumis": [[1, 1, 3]]},
         {"file": "root://h//b.root", "size": 6, "lumis": [[1, 4, 4], [2, 1, 1]]},
     ]
 
 
-def test_a_manifest_that_is_none_is_told_before_anything_is_sent(run, service, tmp_path):
+def test_a_manifest_that_is_none_is_told_before_anything_is_sent(run, fake, tmp_path):
     path = tmp_path / "files.json"
     path.write_bytes(b"\xff\xfe")
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "--manifest", path)
-    assert (outcome.code, service.asked) == (1, [])
+    assert (outcome.code, fake.asked) == (1, [])
     assert outcome.err.startswith(f"error: Cannot read {path}")
 
 
-def test_many_files_go_in_several_requests(run, service, monkeypatch):
-    follows(service, event("done", info()))
-    service.sends("POST", "/v1/datasets/nano/files", info())
+def test_many_files_go_in_several_requests(run, fake, monkeypatch):
+    follows(fake, event("done", info()))
+    fake.sends("POST", "/v1/datasets/nano/files", info())
     monkeypatch.setattr(dataset, "FILES_PER_REQUEST", 2)
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/a", "/b", "/c", "/d", "/e")
     assert outcome.code == 0
-    assert service.bodies("POST", "/v1/datasets")[0]["files"] == ["/a", "/b"]
-    more = service.bodies("POST", "/v1/datasets/nano/files")
+    assert fake.bodies("POST", "/v1/datasets")[0]["files"] == ["/a", "/b"]
+    more = fake.bodies("POST", "/v1/datasets/nano/files")
     assert more == [{"files": ["/c", "/d"]}, {"files": ["/e"]}]
 
 
-def test_list_has_one_line_per_dataset_in_a_pipe(run, service):
+def test_list_has_one_line_per_dataset_in_a_pipe(run, fake):
     both = [info("mini"), info("nano", parent="mini", failures=[BAD])]
-    service.sends("GET", "/v1/datasets", {"datasets": both})
+    fake.sends("GET", "/v1/datasets", {"datasets": both})
     assert run("dataset", "list").out.splitlines() == [
         "mini\tnanoaod\t-\t1\t1000\t0",
         "nano\tnanoaod\tmini\t1\t1000\t1",
@@ -151,25 +151,25 @@ def test_list_has_one_line_per_dataset_in_a_pipe(run, service):
 
 
 @pytest.mark.parametrize("command", ["check", "refresh"])
-def test_check_and_refresh_are_asked_for_and_followed(run, service, command):
-    service.sends("POST", f"/v1/datasets/nano/{command}", info())
-    service.sends("GET", "/v1/datasets/nano/events", event("done", info(failures=[BAD])))
+def test_check_and_refresh_are_asked_for_and_followed(run, fake, command):
+    fake.sends("POST", f"/v1/datasets/nano/{command}", info())
+    fake.sends("GET", "/v1/datasets/nano/events", event("done", info(failures=[BAD])))
     outcome = run("dataset", command, "nano")
     assert outcome.code == 1
     assert "Copy it again." in outcome.out
 
 
-def test_remove_and_its_refusal(run, service):
-    service.sends("DELETE", "/v1/datasets/nano", None)
-    service.sends("DELETE", "/v1/datasets/mini", DatasetInUse("Dataset 'mini' is a parent."))
+def test_remove_and_its_refusal(run, fake):
+    fake.sends("DELETE", "/v1/datasets/nano", None)
+    fake.sends("DELETE", "/v1/datasets/mini", DatasetInUse("Dataset 'mini' is a parent."))
     assert run("dataset", "remove", "nano").out == (
         "nano is removed; its files were not touched.\n"
     )
     assert run("dataset", "remove", "mini").err.startswith("error: Dataset 'mini' is a parent.")
 
 
-def test_names_are_quoted_in_paths(run, service):
-    service.sends("GET", "/v1/datasets/a%2Fb%3Fc", info("a/b?c"))
+def test_names_are_quoted_in_paths(run, fake):
+    fake.sends("GET", "/v1/datasets/a%2Fb%3Fc", info("a/b?c"))
     assert run("dataset", "show", "a/b?c").code == 0
 
 

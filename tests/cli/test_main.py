@@ -12,8 +12,8 @@ from columnservice.errors import UnknownDataset
 pytestmark = pytest.mark.fast
 
 
-def test_an_error_is_one_line_on_stderr_with_its_remedy(run, service):
-    service.sends("GET", "/v1/datasets/nan", UnknownDataset("No dataset 'nan'; nearest: nano."))
+def test_an_error_is_one_line_on_stderr_with_its_remedy(run, fake):
+    fake.sends("GET", "/v1/datasets/nan", UnknownDataset("No dataset 'nan'; nearest: nano."))
     outcome = run("dataset", "show", "nan")
     assert outcome.code == 1
     assert outcome.out == ""

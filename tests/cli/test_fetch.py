@@ -1,0 +1,197 @@
+"""fetch: the right columns, proven against the local file; and the whole way through a service."""
+
+from __future__ import annotations
+
+import json
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uproot
+
+from columnservice import wire
+from columnservice.cli.fetch import LocalFile, choose, demand_proof, ranges_of
+from columnservice.client import Reply
+from columnservice.client.reply import Batch
+from columnservice.errors import (
+    OutOfRange,
+    ProofMismatch,
+    RequestError,
+    UnknownColumn,
+    UnsupportedColumn,
+)
+from columnservice.model import Column, FileLocation, Keys, Member
+
+FLOAT = (Member("", "float32"),)
+OFFERED = [
+    Column("run", FLOAT, 0, origin="local"),
+    Column("PF_pt", FLOAT, 1),
+    Column("PF_eta", FLOAT, 1),
+    Column("PF_bad", FLOAT, 1, support="unsupported", reason="stored memberwise"),
+]
+
+
+def chosen(*names):
+    return [c.name for c in choose(OFFERED, names, "nano")]
+
+
+@pytest.mark.fast
+def test_names_and_patterns_choose_each_column_once():
+    assert chosen("PF_eta", " PF_pt", "", "PF_eta") == ["PF_eta", "PF_pt"]
+    assert chosen("PF_*") == ["PF_pt", "PF_eta"]
+    assert chosen("PF_eta", "*") == ["PF_eta", "PF_pt"]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("names", "error", "told"),
+    [
+        (["PF_ptt"], UnknownColumn, "nearest: PF_pt"),
+        (["zz*"], UnknownColumn, "fits 'zz\\*'"),
+        (["PF_bad"], UnsupportedColumn, "stored memberwise"),
+        (["run"], RequestError, "stands in the local files"),
+        ([" ", ""], RequestError, "No column is named"),
+    ],
+)
+def test_what_cannot_be_chosen_is_told(names, error, told):
+    with pytest.raises(error, match=told):
+        choose(OFFERED, names, "nano")
+
+
+@pytest.mark.fast
+def test_ranges_follow_the_partitions():
+    file = LocalFile(FileLocation("/f.root", ("/f.root",), "Events"), "nanoaod", "u", 100)
+    document = {"partitions": [(0, 40), (40, 80), (80, 100)]}
+    assert ranges_of(document, 0, 100, file) == [(0, 40), (40, 80), (80, 100)]
+    assert ranges_of(document, 39, 41, file) == [(39, 40), (40, 41)]
+    assert ranges_of(document, 40, 80, file) == [(40, 80)]
+    assert ranges_of(document, 50, 50, file) == [(50, 50)]
+    for start, stop in ((0, 101), (60, 50)):
+        with pytest.raises(OutOfRange, match=f"Rows {start} to {stop} of /f.root, which has 100"):
+            ranges_of(document, start, stop, file)
+
+
+@pytest.mark.fast
+def test_rows_of_other_events_are_refused():
+    keys = Keys(np.ones(6, np.uint32), np.ones(6, np.uint32), np.arange(6, dtype=np.uint64))
+    present = np.array([True, False, True])
+    data = wire.encode_batch([], {}, present)
+    first = wire.checksum(wire.row_hashes(keys[:3], present, 10))
+    second = wire.checksum(wire.row_hashes(keys[3:], present, 13))
+    batches = Batch(10, 13, first, data), Batch(13, 16, second, data)
+    demand_proof(Reply(10, 16, batches, data.schema), keys, "f.root")
+
+    shifted = keys[np.array([0, 1, 2, 4, 5, 3])]
+    with pytest.raises(ProofMismatch, match=r"Rows 13 to 16 that came for f\.root"):
+        demand_proof(Reply(10, 16, batches, data.schema), shifted, "f.root")
+
+
+@pytest.fixture(scope="module")
+def pair(service, data_dir):
+    """The synthetic CMS pair, registered at a real service."""
+    base = data_dir / "cms_demo_syn"
+    service.register("fetch_mini", "miniaod", [base / f"parent_{n}.root" for n in range(4)])
+    service.register("fetch_nano", "nanoaod", [base / "local_NanoAODv5_1000ev.root"], "fetch_mini")
+    return base
+
+
+def parents_pt(base):
+    """Candidates' pt per local row, read directly, in the truth's order; None: no parent."""
+    truth = json.loads((base / "truth.json").read_text())
+    found = {}
+    for name, ids in truth["parent_files"].items():
+        with uproot.open(base / name) as file:
+            tree = file["Events"]
+            (branch,) = tree.keys(filter_name="*packedPFCandidates*packedPt_", full_paths=False)
+            codes = tree[branch].array()
+        counts, flat = ak.num(codes).to_numpy(), ak.flatten(codes).to_numpy()
+        events = np.split(flat.astype(np.uint16).view(np.float16), np.cumsum(counts)[:-1])
+        found.update(zip(map(tuple, ids), events, strict=True))
+    with uproot.open(base / "local_NanoAODv5_1000ev.root") as file:
+        keys = file["Events"].arrays(["run", "luminosityBlock", "event"], library="np")
+    rows = [found.get(tuple(map(int, key))) for key in zip(*keys.values(), strict=True)]
+    missing = [n for n, row in enumerate(rows) if row is None]
+    assert missing == truth["local_rows_missing_in_parent"]
+    return [None if row is None else row.astype(np.float32).tolist() for row in rows]
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "parquet", "root"])
+def test_fetched_columns_are_those_of_the_parents_by_the_truth(
+    run, service, pair, tmp_path, suffix
+):
+    out = tmp_path / f"out.{suffix}"
+    outcome = run(
+        "fetch",
+        pair / "local_NanoAODv5_1000ev.root",
+        "--url",
+        service.url,
+        "--dataset",
+        "fetch_nano",
+        "--columns",
+        "PFCands_pt,PFCands_dxy",
+        "--start",
+        100,
+        "--stop",
+        900,
+        "-o",
+        out,
+    )
+    assert outcome.code == 0, outcome.err
+    expected = parents_pt(pair)[100:900]
+    missing = expected.count(None)
+    assert outcome.err.splitlines()[-1].startswith(f"{missing} events have no parent")
+    assert outcome.out == f"{out}: 800 events, 2 columns\n"
+    if suffix == "root":
+        with uproot.open(out) as file:
+            present = file["Events/hasParent"].array().tolist()
+            values = file["Events/PFCands_pt"].array().tolist()
+        assert present == [row is not None for row in expected]
+        assert values == [row or [] for row in expected]
+        return
+    table = pq.read_table(out) if suffix == "parquet" else pa.ipc.open_file(out).read_all()
+    assert [
+        None if event is None else [candidate["PFCands_pt"] for candidate in event]
+        for event in table["PFCands"].to_pylist()
+    ] == expected
+
+
+def test_a_file_that_is_not_of_the_dataset_is_told_and_nothing_is_written(
+    run, service, pair, data_dir, tmp_path
+):
+    out = tmp_path / "out.arrow"
+    outcome = run(
+        "fetch",
+        data_dir / "cms" / "nano_dy.root",
+        "--url",
+        service.url,
+        "--dataset",
+        "fetch_nano",
+        "--columns",
+        "PFCands_pt",
+        "-o",
+        out,
+    )
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: No file with UUID")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_command_line_against_a_service(run, service, pair, data_dir):
+    url = ["--url", service.url]
+    assert "fetch_nano\tnanoaod\tfetch_mini\t1\t1000\t0" in run("dataset", "list", *url).out
+    shown = run("dataset", "show", "fetch_nano", *url).out
+    assert "coverage: 975 of 1000 (97.5 %) events have a parent" in shown
+    listed = run("columns", "fetch_nano", "--match", "PFCands_*", *url).out.splitlines()
+    assert any(line.startswith("PFCands_pt\tvar * float32\t") for line in listed)
+    assert run("cache", "stats", *url).code == run("cache", "verify", *url).code == 0
+    assert run("dataset", "check", "fetch_nano", *url).code == 0
+    assert "parent of fetch_nano" in run("dataset", "remove", "fetch_mini", *url).err
+    good, bad = data_dir / "cms" / "nano_dy.root", data_dir / "cms" / "missing_luminosityBlock.root"
+    added = run("dataset", "add", "some", "--format", "nanoaod", good, bad, *url)
+    assert added.code == 1
+    assert "files: 1 ok, 1 failed" in added.out
+    assert f"{bad}\t'Events' has no branch luminosityBlock" in added.out
+    assert run("dataset", "refresh", "some", *url).code == 1
+    assert run("dataset", "remove", "some", *url).code == 0
