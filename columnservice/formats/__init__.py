@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from columnservice.errors import NoTree, RequestError, nearest
 from columnservice.formats.decode import apply, compile_kernels
+from columnservice.formats.discovery import is_hollow
 from columnservice.formats.format import Format, Witness, tree_named
 from columnservice.formats.miniaod import AOD, MINIAOD
 from columnservice.formats.nanoaod import NANOAOD
@@ -82,7 +83,8 @@ def _described(tree: TTree) -> Iterator[tuple[Any, ...]]:
             for leaf in branch.member("fLeaves")
         ]
         counter = branch.count_branch
-        yield path, branch.title, stored, leaves, counter.name if counter is not None else ""
+        counts = counter.name if counter is not None else ""
+        yield path, branch.title, stored, is_hollow(branch), leaves, counts
 
 
 def layout_digest(tree: TTree, fmt: Format) -> str:

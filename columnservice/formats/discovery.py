@@ -21,11 +21,15 @@ _NUMBER = re.compile(
     r"bool|char|float|double|u?int(8|16|32|64)_t|(unsigned )?(char|short|int|long( long)?)"
     r"|Float16_t|Double32_t|(U?Char|U?Short|U?Int|U?Long64|Float|Double|Bool)_t"
 )
+# TVirtualStreamerInfo::kMissing, as TBranchElement::fOffset: when the file was written, the class
+# in memory lacked this member of the stored class, and ROOT wrote empty entries for it.
+_MISSING = 99999
+
 _REFERENCE = re.compile(
     r"edm::(RefCore|Ref<|RefVector|RefProd|RefToBase|reftobase|Ptr<|PtrVector|FwdPtr|FwdRef"
     r"|ProductID|AtomicPtrCache|OwnVector|ValueMap|AssociationMap|Association)"
 )
-_TEXT = re.compile(r"\b(std::)?(basic_)?string\b|\bTString\b|^char\*$")
+_TEXT = ("string", "std::string", "TString", "char*")
 _CONTAINER = re.compile(r"\b(map|multimap|unordered_map|set|unordered_set|bitset|list|deque)<")
 _VECTOR = re.compile(r"(?:std::)?vector<(.*)>")
 _ARRAY = re.compile(r"(.*?)(?:\[\d*\])+")
@@ -64,6 +68,11 @@ def is_element_link(typename: str) -> bool:
     return typename.startswith("ElementLink<")
 
 
+def is_hollow(branch: Any) -> bool:
+    """Whether a branch has entries without content, whatever its neighbours hold."""
+    return bool(branch.member("fOffset", none_if_missing=True) == _MISSING)
+
+
 def _reason_for_type(typename: str, item: str) -> str | None:
     """Why branches of this C++ type are not read; None if they may be."""
     if match := _REFERENCE.search(typename):
@@ -71,7 +80,7 @@ def _reason_for_type(typename: str, item: str) -> str | None:
             f"a reference into another product ({match[0].rstrip('<')}): "
             "its streamer is its own, and uproot reads it as garbage"
         )
-    if _TEXT.search(typename):
+    if item in _TEXT:
         return "text: only numbers are delivered"
     if match := _CONTAINER.search(typename):
         return f"a {match[1]}: only numbers and vectors of numbers are delivered"
@@ -105,30 +114,39 @@ def _walk(form: Any) -> Readable | Refused:
     return inner if isinstance(inner, Refused) else Readable(inner.members, inner.depth + 1)
 
 
+def _refusal(branch: Any) -> str | None:
+    """Why a branch is not read, as far as its C++ type and uproot's interpretation tell."""
+    from uproot import AsJagged, AsObjects, AsStridedObjects, AsStrings
+    from uproot.interpretation.numerical import Numerical
+
+    found, typename = branch.interpretation, branch.typename
+    if is_hollow(branch):
+        return "nothing is stored: the class lacked this member when it was written"
+    if isinstance(found, AsStrings):
+        return "text: only numbers are delivered"
+    if typename == "unknown":
+        return "uproot knows no interpretation for it"
+    items = found.content if isinstance(found, AsJagged) else found
+    # AsStridedObjects is a Numerical to uproot, but its items are classes
+    if isinstance(items, Numerical) and not isinstance(items, AsStridedObjects):
+        return None
+    if is_element_link(item_type(typename)) and not isinstance(found, AsObjects):
+        return "an element link that is neither split nor inside two vectors"
+    return _reason_for_type(typename, item_type(typename))
+
+
 def discover(branch: Any) -> Readable | Refused:
     """What a leaf branch of an uproot TTree holds; reads no basket.
 
     Args:
         branch: an ``uproot.TBranch`` without sub-branches.
     """
-    from uproot import AsJagged, AsObjects, AsStridedObjects, AsStrings
-    from uproot.interpretation.numerical import Numerical
     from uproot.interpretation.objects import CannotBeAwkward
 
-    found, typename = branch.interpretation, branch.typename
-    if isinstance(found, AsStrings):
-        return Refused("text: only numbers are delivered")
-    if typename == "unknown":
-        return Refused("uproot knows no interpretation for it")
-    items = found.content if isinstance(found, AsJagged) else found
-    # AsStridedObjects is a Numerical to uproot, but its items are classes
-    numeric = isinstance(items, Numerical) and not isinstance(items, AsStridedObjects)
-    reason = None if numeric else _reason_for_type(typename, item_type(typename))
+    reason = _refusal(branch)
     if reason is not None:
         return Refused(reason)
-    if is_element_link(item_type(typename)) and not isinstance(found, AsObjects):
-        return Refused("an element link that is neither split nor inside two vectors")
     try:
-        return _walk(found.awkward_form(branch.file))
+        return _walk(branch.interpretation.awkward_form(branch.file))
     except CannotBeAwkward as problem:
         return Refused(f"uproot cannot turn it into an array ({problem})")

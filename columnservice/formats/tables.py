@@ -38,7 +38,8 @@ class Table:
 
 @cache
 def _values(table: Table, parameters: tuple[tuple[str, float], ...]) -> Values:
-    values = table.formula(dict(parameters)).astype(table.dtype)
+    with np.errstate(invalid="ignore"):  # some codes stand for NaN, or have no square root
+        values = table.formula(dict(parameters)).astype(table.dtype)
     values.flags.writeable = False
     return values
 
@@ -58,8 +59,7 @@ def _half(p: Parameters) -> Values:
 
 def _half_root(p: Parameters) -> Values:
     """Square root of ``_half``; NaN for negative codes."""
-    with np.errstate(invalid="ignore"):
-        return np.sqrt(_half(p))
+    return np.sqrt(_half(p))
 
 
 def _signed16(p: Parameters) -> Values:
