@@ -130,21 +130,20 @@ class _NanoAOD:
     ) -> tuple[list[str], list[Form]]:
         forms = dict(zip(field_names, input_contents, strict=True))
         remote = {name for name, form in forms.items() if _is_remote(form)}
+        local = forms.keys() - remote
         if remote:
-            for name in self._displacing(forms.keys() - remote, remote):
+            for name in self._displacing(local, remote):
                 del forms[name]
             remote &= forms.keys()
-            local = forms.keys() - remote
             self._name_what_is_new(local, remote)
             self._refer(local, remote)
         names, contents = super()._build_collections(list(forms), list(forms.values()))  # type: ignore[misc]
-        if remote:
-            # A counter without its collection is an event scalar; it stays one although its
-            # collection has now come from afar.
-            for name in forms.keys() - remote - set(names):
-                if name.startswith("n") and name[1:] in names and "_" not in name:
-                    names.append(name)
-                    contents.append(forms[name])
+        # A counter without its collection is an event scalar; it stays one although its
+        # collection has now come from afar.
+        for group in set(_groups(remote, nanoaod_group)) - {nanoaod_group(name) for name in local}:
+            if f"n{group}" in local:
+                names.append(f"n{group}")
+                contents.append(forms[f"n{group}"])
         return names, contents
 
     def _displacing(self, local: set[str], remote: set[str]) -> set[str]:

@@ -35,6 +35,13 @@ def members_of(ragged: Ragged) -> tuple[Member, ...]:
     )
 
 
+def same(a: ak.Array, b: ak.Array) -> bool:
+    """Whether values and nesting are equal, NaN equal to NaN, whatever documentation says."""
+    return ak.array_equal(
+        ak.materialize(a), ak.materialize(b), equal_nan=True, check_parameters=False
+    )
+
+
 def native(ragged: Ragged) -> Ragged:
     content = {m: v.astype(v.dtype.newbyteorder("=")) for m, v in ragged.content.items()}
     return Ragged(ragged.offsets, content)

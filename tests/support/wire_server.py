@@ -30,9 +30,9 @@ def take(ragged: Ragged, rows: np.ndarray) -> Ragged:
             {m: np.where(rows < 0, 0, v[rows]).astype(v.dtype) for m, v in ragged.content.items()},
         )
     outer = ragged.offsets[0]
-    spans = [np.arange(outer[r], outer[r + 1]) if r >= 0 else np.arange(0) for r in rows]
-    items = np.concatenate([np.zeros(0, np.int64), *spans]).astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64)
+    counts = np.where(rows < 0, 0, np.diff(outer)[rows]) if len(outer) > 1 else 0 * rows
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    items = np.repeat(outer[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
     inner = take(Ragged(ragged.offsets[1:], ragged.content), items)
     return Ragged((offsets, *inner.offsets), inner.content)
 
@@ -133,6 +133,10 @@ class WireServer:
     def add(self, dataset: ServedDataset) -> ServedDataset:
         self.datasets[dataset.name] = dataset
         return dataset
+
+    def answer_with(self, status: int, kind: str, body: bytes) -> None:
+        """Answer everything with this."""
+        self.answer = lambda _: (status, kind, body)
 
     @property
     def data_requests(self) -> list[Request]:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+import columnservice
+from columnservice.client import ColumnList
+from columnservice.errors import UnknownColumn
+from columnservice.model import Column, Member
+
+from .conftest import small_dataset
+
+COLUMNS = ColumnList(small_dataset().columns)
+
+
+@pytest.mark.fast
+def test_a_column_list_is_a_list():
+    assert len(COLUMNS) == 8
+    assert COLUMNS[0].name == COLUMNS.names[0] == "rho"
+    assert [c.name for c in COLUMNS[1:3]] == ["nPF", "PF_pt"]
+    assert "PF_pt" in COLUMNS
+    assert COLUMNS[0] in COLUMNS
+    assert "PF_ptt" not in COLUMNS
+
+
+@pytest.mark.fast
+def test_a_column_is_found_by_name_and_a_mistake_names_the_nearest():
+    assert COLUMNS["PF_pt"].type == "var * float32"
+    with pytest.raises(UnknownColumn, match="nearest: PF_pt"):
+        COLUMNS["PF_ptt"]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("PF_*", ["PF_pt", "PF_good", "PF_hits"]),
+        ("momentum", ["PF_pt"]),
+        ("RHO", ["rho"]),
+        ("nothing", []),
+    ],
+)
+def test_columns_are_searched_by_pattern_and_word(text, found):
+    assert COLUMNS.search(text).names == found
+
+
+@pytest.mark.fast
+def test_columns_are_shown_as_text_table_and_html_without_trusting_their_docs():
+    nasty = Column("x", (Member("", "float32"),), 0, doc="<script>[red]alert</script>")
+    many = ColumnList([nasty] * 70)
+    assert "10 more" in repr(many)
+    assert "<script>" not in many._repr_html_()
+    assert "&lt;script&gt;" in many._repr_html_()
+    console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(many[:2])
+    console.file.close()
+    assert "[red]" in console.export_text()
+
+
+def test_a_dataset_gives_its_columns(server):
+    dataset = columnservice.connect(server.url).dataset("nano")
+    assert dataset.columns().names == COLUMNS.names
+    assert list(dataset.columns()) == list(COLUMNS)
