@@ -111,7 +111,7 @@ def analyse(task: Task) -> tuple[Result, Report]:
     service = columnservice.connect(task.url)
     started = time.monotonic()
     options = service.nanoevents(NanoAODSchema if cms else PHYSLITESchema, dataset=task.dataset)
-    touched: list[str] = []
+    touched: list[Any] = []
     results = []
     for start in range(0, task.entries, task.chunk_events):
         events = NanoEventsFactory.from_root(
@@ -125,7 +125,7 @@ def analyse(task: Task) -> tuple[Result, Report]:
     result = concatenate(results)
     seconds = time.monotonic() - started
     parent = {c.name for c in service.columns(task.dataset) if c.origin == "parent"}
-    used = [name for name in dict.fromkeys(touched) if name in parent]
+    used = [name for name in dict.fromkeys(entry.branch for entry in touched) if name in parent]
     return result, Report(used, seconds)
 
 

@@ -27,6 +27,7 @@ from columnservice.demo.process import Process, free_port
 from columnservice.demo.relay import Relay
 from columnservice.demo.xrootd import XrootdServer, installed
 from columnservice.errors import ColumnServiceError
+from columnservice.settings import default_home
 
 START_SECONDS = 120
 """The service compiles its kernels on its first start."""
@@ -124,6 +125,8 @@ class Stage:
             }
         env = {f"COLUMNSERVICE_{name.upper()}": json.dumps(v) for name, v in settings.items()}
         home = self.directory / "home"
+        home.mkdir(mode=0o700)
+        _share_kernels(home)
         command = [sys.executable, "-m", "columnservice.cli", "serve"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--home", str(home)]
         self._process = Process("the service", command, self.directory / "service.log", env)
@@ -198,6 +201,16 @@ class Stage:
             process.release()
         self._stack.pop_all()
         return script
+
+
+def _share_kernels(home: Path) -> None:
+    """Take compiled kernels from the user's own home: compiling them takes most of a start."""
+    kernels = default_home() / "kernels"
+    try:
+        kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return  # a user without a home compiles them anew each time
+    (home / "kernels").symlink_to(kernels)
 
 
 def _ready(port: int) -> bool:

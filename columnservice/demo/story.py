@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,7 +22,7 @@ from rich.text import Text
 
 from columnservice.demo.analysis import Report, Task
 from columnservice.demo.blocks import Sample
-from columnservice.demo.generate import Pair, generate
+from columnservice.demo.generate import Experiment, Pair, generate
 from columnservice.demo.isolation import Result, largest_difference
 from columnservice.demo.plot import save_plot
 from columnservice.demo.reference import reference
@@ -78,7 +77,7 @@ class Outcome:
 
 
 def run(
-    experiment: Literal["cms", "atlas"] = "cms",
+    experiment: Experiment = "cms",
     events: int | None = None,
     keep: bool = False,
     hl_lhc: bool = False,
@@ -122,7 +121,7 @@ def run(
 
 
 def _tell(
-    console: Console, stage: Stage, experiment: Literal["cms", "atlas"], sample: Sample, out: Path
+    console: Console, stage: Stage, experiment: Experiment, sample: Sample, out: Path
 ) -> Outcome:
     console.rule(f"columnservice demo: {experiment.upper()}, SYNTHETIC events")
     with _progress(console) as progress:

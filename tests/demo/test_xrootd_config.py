@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from columnservice.demo.xrootd import CacheConfig, OriginConfig, cache_config, origin_config
+from columnservice.demo.xrootd import (
+    CACHE_ENVIRONMENT,
+    CacheConfig,
+    OriginConfig,
+    cache_config,
+    origin_config,
+)
 from columnservice.errors import SetupError
 
 pytestmark = pytest.mark.fast
@@ -57,3 +63,25 @@ def test_loopback_servers_can_refuse_other_hosts():
 def test_what_would_not_work_or_mix_up_files_is_refused(change: dict[str, object], said: str):
     with pytest.raises(SetupError, match=said):
         cache_config(CacheConfig(**{**vars(CACHE), **change}))  # type: ignore[arg-type]
+
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "xrootd"
+
+
+def lines_of(name: str) -> list[str]:
+    return [line for line in (DEPLOY / name).read_text().splitlines() if not line.startswith("#")]
+
+
+def test_the_files_for_operators_are_what_the_demo_runs():
+    origin = OriginConfig(1094, Path("/data"), Path("/run/xrootd"))
+    cache = CacheConfig(
+        1095,
+        Path("/var/cache/xcache"),
+        Path("/run/xrootd"),
+        "origin.example.org:1094",
+        ram_bytes=16 << 30,
+        verify_checksums=True,
+    )
+    assert lines_of("origin.cfg") == origin_config(origin).splitlines()
+    assert lines_of("xcache.cfg") == cache_config(cache).splitlines()
+    assert dict(line.split("=") for line in lines_of("xcache.env")) == CACHE_ENVIRONMENT
