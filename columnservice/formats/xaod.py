@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from columnservice.formats.decode import LINK_MEMBERS
 from columnservice.formats.discovery import Readable, Refused, discover, is_element_link
 from columnservice.formats.format import Format, Witness, keys_of_scalars, scalar_key_reads
-from columnservice.model import BranchRead, Column, LumiRange, OfferedColumn, Recipe
+from columnservice.model import (
+    BranchRead,
+    Column,
+    FormatName,
+    LumiRange,
+    OfferedColumn,
+    Recipe,
+)
 
 if TYPE_CHECKING:
     from uproot import ReadOnlyDirectory, TTree
@@ -96,9 +103,9 @@ def lumi_ranges(_: ReadOnlyDirectory) -> tuple[LumiRange, ...] | None:
     return None
 
 
-def _format(name: str) -> Format:
+def _format(name: FormatName) -> Format:
     return Format(
-        name=name,  # type: ignore[arg-type]
+        name=name,
         trees=("CollectionTree",),
         offer=offer,
         key_reads=key_reads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import awkward as ak
@@ -143,6 +144,19 @@ def test_every_layout_of_the_event_id_is_decoded(layout):
     assert list(
         zip(keys.run.tolist(), keys.lumi.tolist(), keys.event.tolist(), strict=True)
     ) == list(ids)
+
+
+def test_keys_of_the_demo_parents_are_those_of_truth(data_dir, opened_file, phys14):
+    def ids(opened):
+        keys = opened.format.keys(opened.inputs(opened.format.key_reads(opened.tree)))
+        columns = (keys.run, keys.lumi, keys.event)
+        return [list(one) for one in zip(*(c.tolist() for c in columns), strict=True)]
+
+    truth = json.loads((data_dir / "cms_demo_mini/truth.json").read_text())
+    assert ids(phys14) == truth["ids"]
+    truth = json.loads((data_dir / "cms_demo_syn/truth.json").read_text())
+    for name, expected in truth["parent_files"].items():
+        assert ids(opened_file(f"cms_demo_syn/{name}", "miniaod")) == expected
 
 
 def test_no_bytes_at_all_are_no_keys():
