@@ -16,6 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 FormatName = Literal["nanoaod", "miniaod", "aod", "physlite", "daod"]
+EXPERIMENTS: Mapping[FormatName, str] = {
+    "nanoaod": "CMS",
+    "miniaod": "CMS",
+    "aod": "CMS",
+    "physlite": "ATLAS",
+    "daod": "ATLAS",
+}
 Origin = Literal["local", "parent", "derived", "servicex"]
 Support = Literal["ok", "unsupported"]
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from columnservice.catalogue.database import insert_new
 from columnservice.catalogue.tables import columnsets, datasets, files, notes
 from columnservice.errors import DatasetExists, DatasetInUse, RequestError, UnknownDataset, nearest
-from columnservice.model import Dataset, FormatName
+from columnservice.model import EXPERIMENTS, Dataset, FormatName
 
 # A name stands in URLs and in messages: no slash, no space, nothing to escape.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -82,7 +82,13 @@ def add(connection: sa.Connection, dataset: Dataset) -> None:
         raise RequestError(
             f"No format {dataset.format!r}.", f"The formats are: {', '.join(known)}."
         )
-    parent_id = None if dataset.parent is None else find(connection, dataset.parent).id
+    above = None if dataset.parent is None else find(connection, dataset.parent)
+    if above is not None and EXPERIMENTS[above.dataset.format] != EXPERIMENTS[dataset.format]:
+        raise RequestError(
+            f"{dataset.name!r} ({dataset.format}) cannot have {dataset.parent!r} "
+            f"({above.dataset.format}) as its parent: they are of different experiments."
+        )
+    parent_id = None if above is None else above.id
     row = {
         "name": dataset.name,
         "format": dataset.format,

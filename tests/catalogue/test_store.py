@@ -58,6 +58,12 @@ def test_an_unknown_format_is_refused_and_the_known_ones_are_named(catalogue):
         catalogue.add_dataset(Dataset("a", "nano"))
 
 
+def test_a_parent_of_another_experiment_is_refused(catalogue):
+    catalogue.add_dataset(Dataset("atlas", "daod"))
+    with pytest.raises(RequestError, match="different experiments"):
+        catalogue.add_dataset(Dataset("cms", "nanoaod", "atlas"))
+
+
 def test_a_parent_cannot_be_removed_before_its_children(catalogue):
     catalogue.add_dataset(MINI)
     catalogue.add_dataset(NANO)

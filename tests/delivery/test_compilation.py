@@ -1,0 +1,77 @@
+"""That nothing is compiled inside a request: kernels are ready when a worker is warm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import numba
+from numba.core import event
+
+local, parent, home = (Path(p) for p in sys.argv[1:4])
+from columnservice.cache.pieces import PieceCache
+from columnservice.catalogue.indexing import index_file
+from columnservice.delivery import check, materialise as m, plan, tasks
+from columnservice.formats import compile_kernels
+from columnservice.model import Dataset, Partition
+from columnservice.reader import FilePool, location_of
+
+compile_kernels()
+recorder = event.RecordingListener()
+event.register("numba:compile", recorder)
+
+mini, layout = index_file(str(parent), "miniaod", {})
+nano, _ = index_file(str(local), "nanoaod", {})
+tools = m.Tools(FilePool(), PieceCache(home / "cache", 10**10), home / "indexes")
+parents = plan.Parents((mini,), (location_of(mini, {}),), "0" * 32)
+join, keys = plan.join_task(
+    Dataset("n", "nanoaod", "m"), Dataset("m", "miniaod"), parents, location_of(nano, {})
+)
+for key in keys:
+    m.make_keys(tools, key)
+m.make_join(tools, join)
+packed = ("PFCands_", "PFCandsRaw_packed", "nPFCands", "PackedGenPart_", "LostTracks_")
+offered = [o for o in layout.columns if o.recipe and o.column.name.startswith(packed)]
+shapes = dict.fromkeys(o.column.shape for o in offered if o.column.shape)
+task = tasks.MaterialiseTask(
+    local=nano.identity,
+    lfn=nano.lfn,
+    partition=Partition(0, nano.entries),
+    parents=parents.locations,
+    parent_format="miniaod",
+    take="0" * 32,
+    columns=tuple(
+        tasks.ColumnWork(o.column, (o.recipe,), f"{n:032x}") for n, o in enumerate(offered)
+    ),
+    offsets=tuple((shape, f"{n:031x}f") for n, shape in enumerate(shapes)),
+    proof="e" * 32,
+)
+made = m.materialise(tools, task)
+found = {"columns": len(offered), "unkept": len(made.unkept), "compiled": len(recorder.buffer)}
+numba.njit(lambda x: x + 1)(1)
+found["control"] = len(recorder.buffer)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.fast
+def test_no_kernel_is_compiled_inside_a_request(data_dir, tmp_path):
+    local = data_dir / "cms_demo_mini" / "local_nano_like_8ev.root"
+    parent = data_dir / "cms" / "miniaodsim_phys14_10ev.root"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(local), str(parent), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["columns"] > 60
+    assert (found["unkept"], found["compiled"]) == (0, 0)
+    assert found["control"] > 0
