@@ -73,7 +73,6 @@ class CacheConfig:
         block_bytes: unit of partial caching.
         disk_low, disk_high: the cache is purged down to ``disk_low`` of the file system when
             ``disk_high`` of it is in use.
-        verify_checksums: keep checksums of cached blocks and verify them in transfers.
     """
 
     port: int
@@ -86,7 +85,6 @@ class CacheConfig:
     block_bytes: int = 128 * 1024
     disk_low: float = 0.90
     disk_high: float = 0.95
-    verify_checksums: bool = False
 
 
 def _word(text: object, what: str) -> str:
@@ -143,8 +141,6 @@ def cache_config(config: CacheConfig) -> str:
         "pfc.prefetch 0",
         f"pfc.diskusage {config.disk_low:.2f} {config.disk_high:.2f}",
     ]
-    if config.verify_checksums:
-        lines.append("pfc.cschk cache net")
     return "\n".join(lines) + "\n"
 
 

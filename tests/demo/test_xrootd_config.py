@@ -80,7 +80,6 @@ def test_the_files_for_operators_are_what_the_demo_runs():
         Path("/run/xrootd"),
         "origin.example.org:1094",
         ram_bytes=16 << 30,
-        verify_checksums=True,
     )
     assert lines_of("origin.cfg") == origin_config(origin).splitlines()
     assert lines_of("xcache.cfg") == cache_config(cache).splitlines()
