@@ -21,6 +21,7 @@ from columnservice.errors import ColumnServiceError, DamagedFile, UnsupportedCol
 from columnservice.formats.ragged import ragged_from_layout
 from columnservice.model import BranchRead, FileLocation, Ragged
 from columnservice.reader.faults import another_replica_may_help, fault
+from columnservice.reader.progress import tick
 from columnservice.reader.rootfile import ByteRange, FilePool, OpenTree
 
 Rows = NDArray[np.int64]
@@ -106,6 +107,7 @@ def _read_branch(branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, thread
         if len(array) != stop - start:
             raise DamagedFile(f"{branch.name} gave {len(array)} of {stop - start} rows.")
         layouts.append(array.layout)
+    tick()
     return _gather(layouts, windows, rows)
 
 

@@ -23,6 +23,7 @@ from uproot.source.chunk import Chunk
 from columnservice.errors import ColumnServiceError, DamagedFile, FileChanged, Unreachable
 from columnservice.model import FileIdentity, FileLocation
 from columnservice.reader.faults import another_replica_may_help, fault
+from columnservice.reader.progress import tick
 from columnservice.reader.replicas import configure_xrootd, is_remote
 
 configure_xrootd()
@@ -61,8 +62,12 @@ class HeldReads:
             self._held = {}
             return 0
         arrived: queue.Queue[Chunk] = queue.Queue()
-        blocks = super().chunks(merged, arrived)  # type: ignore[misc]
-        data = {(block.start, block.stop): block.raw_data for block in blocks}
+        super().chunks(merged, arrived)  # type: ignore[misc]
+        data = {}
+        for _ in merged:
+            block = arrived.get()
+            data[block.start, block.stop] = block.raw_data
+            tick()
         starts = np.array([start for start, _ in merged])
         held = {}
         for start, stop in ranges:
@@ -171,6 +176,7 @@ def open_replica(location: FileLocation, url: str) -> OpenTree:
             f"UUID {identity.uuid} and {identity.size_bytes} bytes instead of "
             f"{location.identity.uuid} and {location.identity.size_bytes}."
         )
+    tick()
     return OpenTree(location, url, directory, identity, mtime_seconds)
 
 
