@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import resource
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,23 +77,38 @@ def test_a_batch_outlives_its_file(tmp_path):
     assert same(batch, truth(1))
 
 
-def test_a_flipped_byte_is_never_both_unseen_by_the_check_and_harmful(tmp_path):
-    path, expected = tmp_path / "piece.arrow", truth(1, rows=20)
-    write_piece(path, KEY, expected)
+def _flipped(path: Path) -> Iterator[tuple[int, int]]:
+    """Flip bits of a file, one byte at a time; gives place and flip."""
     sound = path.read_bytes()
-    found = 0
     for place in range(len(sound)):
         for flip in (0x01, 0x04, 0x80, 0xFF):
             damaged = bytearray(sound)
             damaged[place] ^= flip
             path.write_bytes(damaged)
-            try:
-                key, batch = check_piece(path)
-            except DamagedFile:
-                found += 1
-            else:
-                assert (key, same(batch, expected)) == (KEY, True), (place, flip)
-    assert found > 2 * len(sound)  # what is left is padding, and the schema's spare copy
+            yield place, flip
+
+
+def test_a_flipped_byte_is_never_both_unseen_by_the_check_and_harmful(tmp_path):
+    path, expected = tmp_path / "piece.arrow", truth(1, rows=20)
+    size_bytes = write_piece(path, KEY, expected)
+    found = 0
+    for place, flip in _flipped(path):
+        try:
+            key, batch = check_piece(path)
+        except DamagedFile:
+            found += 1
+        else:
+            assert (key, same(batch, expected)) == (KEY, True), (place, flip)
+    assert found > 2 * size_bytes  # what is left is padding, and the schema's spare copy
+
+
+def test_a_flipped_byte_never_lets_columns_reach_outside_of_their_buffers(tmp_path):
+    """Opening does not read the body, but what it hands out must be safe to read."""
+    path = tmp_path / "piece.arrow"
+    write_piece(path, KEY, pa.record_batch({"x": pa.array([1, None, 3], pa.int32())}))
+    for _ in _flipped(path):
+        with suppress(DamagedFile):
+            open_piece(path).batch.validate()
 
 
 def test_a_truncated_file_is_damaged_wherever_it_ends(tmp_path):

@@ -145,4 +145,4 @@ def test_killed_writers_leave_a_cache_that_works(tmp_path):
 
 @pytest.mark.soak
 def test_very_many_killed_writers_leave_a_cache_that_works(tmp_path):
-    _kill_at_random(tmp_path, kills=100)
+    _kill_at_random(tmp_path, kills=50)
