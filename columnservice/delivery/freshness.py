@@ -1,0 +1,126 @@
+"""Whether parent files are still the ones that were registered, asked of their origins.
+
+Asked around the XCache, at most every ``revalidate_seconds`` for each file, and never for longer
+than a request can wait: what cannot be asked is served as *unverified*. Knows no Pieces.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from columnservice.errors import FileChanged
+from columnservice.model import FileRecord
+from columnservice.reader.stat import FileStat, stat_file
+
+log = logging.getLogger(__name__)
+Stat = Callable[[str], FileStat]
+# An origin that did not answer is asked again after this share of the usual time.
+RETRY_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What an origin said last, and when; ``stat`` is None where it did not answer."""
+
+    stat: FileStat | None
+    asked_seconds: float
+
+
+def is_same(record: FileRecord, stat: FileStat) -> bool:
+    """Whether a file is still as it was when it was indexed; an unknown mtime counts as equal."""
+    same_time = record.mtime_seconds in (0, stat.mtime_seconds)
+    return stat.size_bytes == record.identity.size_bytes and same_time
+
+
+class Freshness:
+    """Asks origins, remembers their answers for a while.
+
+    Args:
+        revalidate_seconds: how long an answer is believed.
+        wait_seconds: how long a request waits for origins; an answer that comes later counts for
+            the next request.
+        stat: how an origin is asked.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        revalidate_seconds: float,
+        wait_seconds: float,
+        stat: Stat = stat_file,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._revalidate_seconds = revalidate_seconds
+        self._wait_seconds = wait_seconds
+        self._stat = stat
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._answers: dict[str, _Answer] = {}
+        self._asking: dict[str, Future[None]] = {}
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="freshness")
+
+    def stop(self) -> None:
+        """Ask nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def forget(self, urls: Sequence[str]) -> None:
+        """Ask anew at the next request: these files were just registered or refreshed."""
+        with self._lock:
+            for url in urls:
+                self._answers.pop(url, None)
+
+    def check(self, records: Sequence[FileRecord]) -> bool:
+        """Whether all these files are known to be unchanged.
+
+        Returns:
+            True when every origin confirmed; False when some did not answer (*unverified*).
+
+        Raises:
+            FileChanged: a file is another one now.
+        """
+        wait(self._ask(records), timeout=self._wait_seconds)
+        verified = True
+        for record in records:
+            answer = self._answers.get(record.url)
+            if answer is None or answer.stat is None or not self._is_recent(answer):
+                verified = False
+            elif not is_same(record, answer.stat):
+                raise FileChanged(
+                    f"{record.lfn} was replaced at {record.url}: it has "
+                    f"{answer.stat.size_bytes} bytes of time {answer.stat.mtime_seconds} instead "
+                    f"of {record.identity.size_bytes} of {record.mtime_seconds}."
+                )
+        return verified
+
+    def _is_recent(self, answer: _Answer) -> bool:
+        share = 1.0 if answer.stat is not None else RETRY_SHARE
+        return self._clock() - answer.asked_seconds < share * self._revalidate_seconds
+
+    def _ask(self, records: Sequence[FileRecord]) -> list[Future[None]]:
+        """Have the origins asked whose answers are too old; the futures of all that are open."""
+        waiting = []
+        with self._lock:
+            for url in dict.fromkeys(record.url for record in records):
+                answer = self._answers.get(url)
+                if answer is not None and self._is_recent(answer):
+                    continue
+                if url not in self._asking:
+                    self._asking[url] = self._threads.submit(self._ask_one, url)
+                waiting.append(self._asking[url])
+        return waiting
+
+    def _ask_one(self, url: str) -> None:
+        stat = None
+        try:
+            stat = self._stat(url)
+        except OSError as error:
+            log.warning("cannot ask whether a parent is unchanged: %s", error)
+        finally:
+            with self._lock:
+                self._answers[url] = _Answer(stat, self._clock())
+                self._asking.pop(url, None)
