@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     open_files: int = Field(default=64, ge=1)
     """Parent files kept open per worker."""
     materialise_timeout_seconds: float = Field(default=600.0, gt=0)
+    revalidate_seconds: float = Field(default=300.0, gt=0)
+    """How long an origin's word is believed that a parent file is unchanged."""
+    revalidate_wait_seconds: float = Field(default=5.0, gt=0)
+    """How long a request waits for origins to confirm that; then it is served as unverified."""
     witness_events: int = Field(default=1000, ge=1)
     """Events compared per local file when a dataset is registered with a parent."""
 

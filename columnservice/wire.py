@@ -27,6 +27,8 @@ HAS_PARENT = "hasParent"
 VERSION = b"1"
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+UNVERIFIED = "unverified"
+"""Metadata of a batch whose parents' origin could not be asked whether they are unchanged."""
 PROBLEM = "problem"
 """Metadata of an empty last batch that says why a reply ends early (a problem document)."""
 
@@ -190,17 +192,25 @@ def encode_batch(
     return assemble(columns, items, offsets, present)
 
 
-def batch_metadata(start: int, stop: int, missing: int, proof: str) -> pa.KeyValueMetadata:
-    """The metadata of one record batch."""
-    return pa.KeyValueMetadata(
-        {
-            "version": VERSION.decode(),
-            "start": str(start),
-            "stop": str(stop),
-            "missing": str(missing),
-            "proof": proof,
-        }
-    )
+def batch_metadata(
+    start: int, stop: int, missing: int, proof: str, verified: bool = True
+) -> pa.KeyValueMetadata:
+    """The metadata of one record batch.
+
+    Args:
+        start, stop: rows of the local file.
+        missing: how many of them have no parent.
+        proof: ``checksum`` of the rows.
+        verified: whether the origins confirmed that the parent files are unchanged.
+    """
+    about = {
+        "version": VERSION.decode(),
+        "start": str(start),
+        "stop": str(stop),
+        "missing": str(missing),
+        "proof": proof,
+    }
+    return pa.KeyValueMetadata(about if verified else {**about, UNVERIFIED: "1"})
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:

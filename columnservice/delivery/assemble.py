@@ -35,13 +35,14 @@ def _demand_single(part: PartPlan, proof: pa.RecordBatch, first: int, rows: int)
 
 
 def assemble_part(
-    part: PartPlan, pieces: Mapping[str, pa.RecordBatch]
+    part: PartPlan, pieces: Mapping[str, pa.RecordBatch], verified: bool
 ) -> tuple[pa.RecordBatch, pa.KeyValueMetadata]:
     """The record batch of one part of a reply, and its metadata.
 
     Args:
         part: which rows and Columns.
         pieces: every Piece that ``part.pieces()`` names.
+        verified: whether the parents are known to be unchanged.
 
     Raises:
         DuplicateEvents: a requested event stands more than once in the parents.
@@ -80,5 +81,5 @@ def assemble_part(
     batch = wire.assemble([work.column for work in task.columns], items, cut, present)
     hashes = proof.column("hash").to_numpy()[first : first + rows]
     missing = int(rows - np.count_nonzero(present))
-    metadata = wire.batch_metadata(part.start, part.stop, missing, wire.checksum(hashes))
-    return batch, metadata
+    told = wire.checksum(hashes)
+    return batch, wire.batch_metadata(part.start, part.stop, missing, told, verified)

@@ -20,11 +20,12 @@ from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.assemble import BrokenPieces, assemble_part
 from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
+from columnservice.delivery.freshness import Freshness
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.workers import Workers
-from columnservice.errors import Unavailable
+from columnservice.errors import CountsMismatch, Unavailable
 from columnservice.model import Ragged
 from columnservice.settings import Settings
 
@@ -57,6 +58,7 @@ class Delivery:
         cache: PieceCache,
         workers: Workers,
         registrar: Registrar,
+        freshness: Freshness,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -64,6 +66,7 @@ class Delivery:
         self._cache = cache
         self._workers = workers
         self._registrar = registrar
+        self._freshness = freshness
         self._metrics = metrics
         self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
         self._joining: Inflight[str, bool] = Inflight()
@@ -97,7 +100,7 @@ class Delivery:
             AlignmentError, FileError, TransportError: its first batch cannot be made.
         """
         found = self.plan(request)
-        batches = self._batches(found)
+        batches = self._batches(found, self._freshness.check(found.parents))
         first = next(batches, None)
         if first is None:
             return Reply(self._empty(found).schema, iter(()))
@@ -114,7 +117,7 @@ class Delivery:
         }
         return wire.encode_batch(found.columns, none, np.zeros(0, np.bool_))
 
-    def _batches(self, found: Plan) -> Batches:
+    def _batches(self, found: Plan, verified: bool) -> Batches:
         """Batches in order, some Partitions made ahead of the one that is given out."""
         ahead: deque[tuple[PartPlan, Future[_Assembled]]] = deque()
         waiting = deque(found.parts)
@@ -122,22 +125,29 @@ class Delivery:
             while waiting or ahead:
                 while waiting and len(ahead) <= self._settings.workers:
                     part = waiting.popleft()
-                    ahead.append((part, self._threads.submit(self._part, found, part)))
+                    ahead.append((part, self._threads.submit(self._part, found, part, verified)))
                 yield ahead.popleft()[1].result()
         finally:
             for _, future in ahead:
                 future.cancel()
 
-    def _part(self, found: Plan, part: PartPlan) -> _Assembled:
+    def _part(self, found: Plan, part: PartPlan, verified: bool) -> _Assembled:
+        contradiction = None
         for _ in range(TRIES):
             pieces = self._pieces(found, part)
             if pieces is None:
                 continue
             try:
-                return assemble_part(part, pieces)
+                return assemble_part(part, pieces, verified)
             except BrokenPieces as broken:
                 log.warning("%s of %s: made again", broken, part.task.lfn)
                 self._cache.drop(PieceKey(key) for key in broken.keys)
+                contradiction = broken
+        if contradiction is not None:
+            raise CountsMismatch(
+                f"Columns of one collection in the parents of {part.task.lfn} hold different "
+                "numbers of objects."
+            )
         raise Unavailable(
             f"The cache could not keep the columns of {part.task.lfn} long enough to send them.",
             "Raise COLUMNSERVICE_CACHE_LIMIT_BYTES, or ask for fewer columns at once.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.deliver import Delivery
+from columnservice.delivery.freshness import Freshness
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.workers import Workers
@@ -84,6 +85,7 @@ def open_house(settings: Settings) -> House:
     warming = tuple(workers.warm())
     metrics = Metrics()
     registrar = Registrar(settings, catalogue, workers)
-    delivery = Delivery(settings, catalogue, cache, workers, registrar, metrics)
+    freshness = Freshness(settings.revalidate_seconds, settings.revalidate_wait_seconds)
+    delivery = Delivery(settings, catalogue, cache, workers, registrar, freshness, metrics)
     registrar.resume()
     return House(settings, catalogue, cache, workers, registrar, delivery, metrics, warming)

@@ -92,6 +92,7 @@ class Plan:
         join: makes the TakeIndex.
         keys: make the EventIndexes that the join needs.
         parts: the Partitions touched, in row order.
+        parents: the candidate parent Files.
     """
 
     request: ColumnRequest
@@ -99,6 +100,7 @@ class Plan:
     join: JoinTask
     keys: tuple[KeysTask, ...]
     parts: tuple[PartPlan, ...]
+    parents: tuple[FileRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def parents_of(
     """The candidate parents of a local File, by luminosity blocks where these are known."""
     found = catalogue.candidates(parent, record.lumis) if record.entries else ()
     records = tuple(sorted(found, key=lambda r: (r.identity.uuid, r.identity.size_bytes)))
-    identities = [(asdict(r.identity), r.columnset, r.tree) for r in records]
+    # The time of change too: an in-place update may keep UUID and size.
+    identities = [(asdict(r.identity), r.mtime_seconds, r.columnset, r.tree) for r in records]
     take = digest_of("take", 1, asdict(record.identity), identities)
     return Parents(records, tuple(location_of(r, xcaches) for r in records), take)
 
@@ -238,4 +241,4 @@ def plan(
         for p in partitions_of(record, partition_events)
         if p.start < request.stop and request.start < p.stop
     )
-    return Plan(request, tuple(columns), join, keys, parts)
+    return Plan(request, tuple(columns), join, keys, parts, parents.records)
