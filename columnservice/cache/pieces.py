@@ -17,6 +17,7 @@ Knows Arrow batches and keys; neither what the columns mean nor how they are mad
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sqlite3
 import sys
@@ -122,6 +123,11 @@ class PieceCache:
         clock: Clock = time.monotonic,
     ) -> None:
         self.directory = directory.absolute()
+        if os.path.expandvars(self.directory) != str(self.directory):  # diskcache would expand it
+            raise SetupError(
+                f"The piece cache cannot be in {self.directory}: '$' in it names a variable.",
+                "Choose a home without '$' in its path (COLUMNSERVICE_HOME).",
+            )
         self.limit_bytes = limit_bytes
         self._recheck_seconds = recheck_seconds
         self._clock = clock

@@ -103,6 +103,12 @@ def test_a_directory_that_cannot_be_used_is_a_setup_error(tmp_path):
         PieceCache(tmp_path / "file" / "cache", 10**6)
 
 
+def test_a_directory_named_after_a_variable_is_refused(tmp_path):
+    with pytest.raises(SetupError, match="names a variable"):
+        PieceCache(tmp_path / "$HOME" / "cache", 10**6)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_item_over_a_tenth_of_the_limit_is_not_admitted(cache, directory, caplog):
     assert cache.put(key_of(1), truth(1, rows=10_900))
     barely = truth(2, rows=11_000)
