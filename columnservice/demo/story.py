@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,15 +124,8 @@ def _tell(
     console: Console, stage: Stage, experiment: Experiment, sample: Sample, out: Path
 ) -> Outcome:
     console.rule(f"columnservice demo: {experiment.upper()}, SYNTHETIC events")
-    with _progress(console) as progress:
-        task = progress.add_task("generating events")
-        pair = generate(
-            experiment,
-            stage.directory,
-            sample,
-            lambda done, of: progress.update(task, completed=done, total=of),
-            stage.parents,
-        )
+    with _steps(console, "generating events") as step:
+        pair = generate(experiment, stage.directory, sample, step, stage.parents)
     local_bytes = pair.local.stat().st_size
     parent_bytes = sum(path.stat().st_size for path in pair.parents)
     console.print(
@@ -144,7 +137,7 @@ def _tell(
             "[yellow]no xrootd server programs here: the parents are read from local paths "
             "(scripts/system-packages installs them)"
         )
-    with console.status("starting origin, XCache and service"):
+    with _doing(console, "starting origin, XCache and service"):
         stage.open_storage()
         stage.open_service()
     console.print(Text(f"parents: {stage.place}"))
@@ -152,7 +145,7 @@ def _tell(
     runs, result = _analyse(console, stage, pair)
     console.print(_columns_table(stage, runs[0]))
     console.print(_traffic_table(runs, parent_bytes))
-    with console.status("reading the parents directly, to check the result"):
+    with _doing(console, "reading the parents directly, to check the result"):
         worst, difference = largest_difference(result, reference(pair))
     good = difference <= AGREEMENT
     verdict = "[green]equal to" if good else "[red]DIFFERENT from"
@@ -170,20 +163,12 @@ def _tell(
 
 def _register(console: Console, stage: Stage, pair: Pair) -> None:
     before, started = stage.traffic, time.monotonic()
-    with _progress(console) as progress:
-        task = progress.add_task("registering")
-        for name, kind, files, parent in (
-            (_PARENT, pair.parent_format, [stage.url_of(p) for p in pair.parents], None),
-            (_LOCAL, pair.local_format, [str(pair.local)], _PARENT),
-        ):
-            progress.update(task, description=f"registering {name}", completed=0, total=len(files))
-            info = stage.register(
-                name,
-                kind,
-                files,
-                parent,
-                lambda done, of: progress.update(task, completed=done, total=of),
-            )
+    for name, kind, files, parent in (
+        (_PARENT, pair.parent_format, [stage.url_of(p) for p in pair.parents], None),
+        (_LOCAL, pair.local_format, [str(pair.local)], _PARENT),
+    ):
+        with _steps(console, f"registering {name}") as step:
+            info = stage.register(name, kind, files, parent, step)
     covered, witnesses = info["coverage"], info["witnesses"]
     agreed = ", ".join(f"{w['name']} {w['agreed']}/{w['compared']}" for w in witnesses or [])
     passed = stage.traffic - before
@@ -214,7 +199,7 @@ def _analyse(console: Console, stage: Stage, pair: Pair) -> tuple[list[Run], Res
                 continue
             stage.forget_pieces()
         before = stage.traffic
-        with console.status(f"analysis with coffea, {name}"):
+        with _doing(console, f"analysis with coffea, {name}"):
             result, report = _in_fresh_process(task, stage.directory / "result.npz")
         runs.append(Run(name, report.seconds, stage.traffic - before, report.columns))
         results.append(result)
@@ -275,10 +260,26 @@ def _size(number: int | None) -> str:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
+def _doing(console: Console, what: str) -> Iterator[None]:
+    """Say what is going on: a spinner on a terminal, a line elsewhere."""
+    if not console.is_terminal:
+        console.print(f"{what} …")
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+@contextmanager
+def _steps(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """The same with steps, which the caller reports as (done, of)."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress
+    if not console.is_terminal:
+        console.print(f"{what} …")
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(what)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _say_how_to_go_on(console: Console, stage: Stage, experiment: str, told: Outcome) -> None:
