@@ -161,7 +161,9 @@ class FileRecord:
         columnset: digest of its ColumnSet.
         cluster_stops: last-plus-one rows at which all branches start a new basket, ascending.
         lumis: the luminosity blocks that it holds.
-        stat: size and mtime at the origin when indexed; mtime 0 where unknown.
+        mtime_seconds: at the origin when indexed; 0 where unknown.
+        through_cache: False once the file was replaced under its name: an XCache, which knows files
+            by name only, may hold blocks of the old one.
     """
 
     lfn: str
@@ -173,6 +175,7 @@ class FileRecord:
     cluster_stops: tuple[int, ...] = ()
     lumis: tuple[LumiRange, ...] = ()
     mtime_seconds: int = 0
+    through_cache: bool = True
 
 
 @dataclass(frozen=True)

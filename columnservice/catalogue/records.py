@@ -81,6 +81,7 @@ def file_row(record: FileRecord, ranges: Sequence[LumiRange]) -> dict[str, Any]:
         "cluster_stops": list(record.cluster_stops),
         "mtime_seconds": record.mtime_seconds,
         "lumi_ranges": len(ranges),
+        "through_cache": record.through_cache,
         **NO_FAILURE,
     }
 
@@ -109,6 +110,7 @@ def record_of(row: Any, ranges: Sequence[LumiRange]) -> FileRecord:
         cluster_stops=tuple(row.cluster_stops),
         lumis=tuple(ranges),
         mtime_seconds=row.mtime_seconds,
+        through_cache=row.through_cache,
     )
 
 

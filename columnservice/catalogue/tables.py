@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 
 metadata = MetaData(
@@ -74,6 +76,7 @@ files = Table(
     Column("cluster_stops", JSON),
     Column("mtime_seconds", BigInteger),
     Column("lumi_ranges", Integer, nullable=False),
+    Column("through_cache", Boolean, nullable=False, server_default=true()),
     Column("error", String(64)),
     Column("message", Text),
     Column("remedy", Text),

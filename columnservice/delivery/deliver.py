@@ -19,8 +19,8 @@ from columnservice.cache.inflight import Inflight
 from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.assemble import BrokenPieces, assemble_part
-from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
 from columnservice.delivery.freshness import Freshness
+from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
 from columnservice.delivery.registration import Registrar

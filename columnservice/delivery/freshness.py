@@ -68,12 +68,6 @@ class Freshness:
         """Ask nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def forget(self, urls: Sequence[str]) -> None:
-        """Ask anew at the next request: these files were just registered or refreshed."""
-        with self._lock:
-            for url in urls:
-                self._answers.pop(url, None)
-
     def check(self, records: Sequence[FileRecord]) -> bool:
         """Whether all these files are known to be unchanged.
 
@@ -83,7 +77,15 @@ class Freshness:
         Raises:
             FileChanged: a file is another one now.
         """
+        begun = self._clock()
         wait(self._ask(records), timeout=self._wait_seconds)
+        # An older answer may be of the file before a refresh: only a new one accuses.
+        differing = [r for r in records if self._differs(r, before=begun)]
+        if differing:
+            with self._lock:
+                for record in differing:
+                    self._answers.pop(record.url, None)
+            wait(self._ask(differing), timeout=self._wait_seconds)
         verified = True
         for record in records:
             answer = self._answers.get(record.url)
@@ -96,6 +98,13 @@ class Freshness:
                     f"of {record.identity.size_bytes} of {record.mtime_seconds}."
                 )
         return verified
+
+    def _differs(self, record: FileRecord, before: float) -> bool:
+        """Whether an answer from before some time is of another file."""
+        answer = self._answers.get(record.url)
+        if answer is None or answer.stat is None or answer.asked_seconds >= before:
+            return False
+        return not is_same(record, answer.stat)
 
     def _is_recent(self, answer: _Answer) -> bool:
         share = 1.0 if answer.stat is not None else RETRY_SHARE

@@ -11,9 +11,10 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from columnservice.alignment.eventindex import eventindex_path
 from columnservice.catalogue.indexing import index_file
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.check import check
@@ -21,7 +22,7 @@ from columnservice.delivery.materialise import make_keys
 from columnservice.delivery.plan import join_task, parents_of
 from columnservice.delivery.tasks import CheckResult, CheckTask
 from columnservice.delivery.workers import Workers
-from columnservice.errors import ColumnServiceError, FileChanged
+from columnservice.errors import ColumnServiceError, FileChanged, TransportError
 from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
 from columnservice.reader import location_of
 from columnservice.settings import Settings
@@ -127,6 +128,9 @@ class Registrar:
         try:
             while True:
                 self._register_all(running)
+                if running.purpose == "refresh":
+                    for child in self._catalogue.children(running.dataset):
+                        self.start(child.name, "check")
                 running.purpose = "pending"
                 if self._end(running):
                     return
@@ -143,21 +147,23 @@ class Registrar:
         if running.purpose != "pending":
             known = {record.url: record for record in self._catalogue.files(dataset.name)}
         urls = (*known, *self._catalogue.pending(dataset.name))
-        checked = known if running.purpose == "check" else {}
         threads = 2 * self._settings.workers
         with ThreadPoolExecutor(threads, thread_name_prefix=f"register-{dataset.name}") as pool:
-            futures = [pool.submit(self._register, dataset, url, checked.get(url)) for url in urls]
+            futures = [
+                pool.submit(self._register, dataset, url, known.get(url), running.purpose)
+                for url in urls
+            ]
             for done, future in enumerate(as_completed(futures), start=1):
                 url, status, error = future.result()
                 if status != "pending":
                     self._tell(running, Progress(done, len(urls), url, status, error))
 
     def _register(
-        self, dataset: Dataset, url: str, known: FileRecord | None
+        self, dataset: Dataset, url: str, known: FileRecord | None, purpose: Purpose
     ) -> tuple[str, str, str]:
-        """Index, check and record one File: (url, status, error); a failure is recorded too.
+        """Index, compare and record one File: (url, status, error); a failure is recorded too.
 
-        A File that is known keeps its record, whatever the check says.
+        A check leaves the record of a known File as it is, whatever it finds.
         """
         if self._stopping.is_set():
             return url, "pending", ""
@@ -165,11 +171,11 @@ class Registrar:
             record, columnset = self._workers.result(
                 self._workers.run(index_file, url, dataset.format, self._settings.xcaches)
             )
-            if known is not None and record.identity != known.identity:
-                raise FileChanged(f"{url} is not the file that was registered.")
+            if known is not None:
+                record = self._compared(record, known, purpose)
             result = self.examine(dataset, record, columnset)
             failure = None
-            if known is None:
+            if known is None or purpose != "check":
                 failure = self._catalogue.record_file(dataset.name, record, columnset)
             if failure is not None:
                 return url, "failed", failure.error
@@ -181,10 +187,26 @@ class Registrar:
             else:
                 log.exception("registering %s failed", url)
                 told = ColumnServiceError(f"Registering failed: {type(error).__name__}.")
-            if known is None:
+            # A file that is known does not become unknown because its storage does not answer.
+            lasting = purpose != "check" and not isinstance(told, TransportError)
+            if known is None or lasting:
                 self._catalogue.record_failure(dataset.name, url, told)
             return url, "failed", str(told)
         return url, "ok", ""
+
+    def _compared(self, record: FileRecord, known: FileRecord, purpose: Purpose) -> FileRecord:
+        """A File as found now, in view of how it was known.
+
+        Raises:
+            FileChanged: it is another one, and this is a check.
+        """
+        same = (record.identity, record.mtime_seconds) == (known.identity, known.mtime_seconds)
+        if not same and purpose == "check":
+            raise FileChanged(f"{record.url} is not the file that was registered.")
+        if not same:
+            # An in-place update keeps UUID and perhaps size, by which the index is known.
+            eventindex_path(self._settings.index_dir, record.identity).unlink(missing_ok=True)
+        return replace(record, through_cache=known.through_cache and same)
 
     def examine(
         self, dataset: Dataset, record: FileRecord, columnset: ColumnSet
@@ -211,7 +233,9 @@ class Registrar:
         """Index the Files that a manifest declared and that may hold these luminosity blocks."""
         urls = self._catalogue.declared(dataset.name, lumis)
         with ThreadPoolExecutor(2 * self._settings.workers) as pool:
-            for url, status, error in pool.map(lambda u: self._register(dataset, u, None), urls):
+            for url, status, error in pool.map(
+                lambda u: self._register(dataset, u, None, "pending"), urls
+            ):
                 if status == "failed":
                     log.warning("declared file %s cannot be used: %s", url, error)
 
