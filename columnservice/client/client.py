@@ -74,7 +74,7 @@ class Service:
         return self._dataset(self.transport.json(f"/v1/datasets/{quote(name, safe='')}"))
 
     def _dataset(self, info: dict[str, Any]) -> RemoteDataset:
-        return RemoteDataset(info["name"], info["format"], info["parent"], info, self.columns)
+        return RemoteDataset(info["name"], info["format"], info.get("parent"), info, self.columns)
 
     def columns(self, dataset: str) -> ColumnList:
         """The Columns of a Dataset, local ones and those that the service adds.
