@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.demo.blocks import Sample
-from columnservice.demo.physics import Core, Particles, rest
+from columnservice.demo.particles import Particles, rest
+from columnservice.demo.physics import Core
 from columnservice.model import FormatName, Keys
 
 LOCAL_FORMAT: FormatName = "physlite"

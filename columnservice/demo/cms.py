@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from columnservice.demo import packing
 from columnservice.demo.blocks import Sample
-from columnservice.demo.physics import MUON_MASS, Core, Particles, rest
+from columnservice.demo.particles import MUON_MASS, Particles, rest
+from columnservice.demo.physics import Core
 from columnservice.model import FormatName, Keys
 
 LOCAL_FORMAT: FormatName = "nanoaod"

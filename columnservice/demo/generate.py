@@ -18,6 +18,7 @@ import uproot
 
 from columnservice.demo import atlas, cms, physics
 from columnservice.demo.blocks import Layout, Rows, Sample, Truth
+from columnservice.demo.particles import particles
 from columnservice.errors import RequestError
 from columnservice.model import FormatName
 
@@ -136,8 +137,8 @@ def _write_parents(
         for done, (block, parts) in enumerate(layout.parents()):
             rows = layout.events_of(block)
             core = physics.core(sample, block, len(rows))
-            particles = physics.particles(sample, block, core)
-            columns = content.parent_block(sample, block, layout.keys(rows), core, particles)
+            around = particles(sample, block, core)
+            columns = content.parent_block(sample, block, layout.keys(rows), core, around)
             if done == 0:  # a parent file that gets no events has the branches all the same
                 for tree in trees:
                     tree.add({name: array[:0] for name, array in columns.items()})

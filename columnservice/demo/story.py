@@ -10,14 +10,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from columnservice.demo.analysis import Report, Task
@@ -26,7 +22,8 @@ from columnservice.demo.generate import Experiment, Pair, generate
 from columnservice.demo.isolation import Result, largest_difference
 from columnservice.demo.plot import save_plot
 from columnservice.demo.reference import reference
-from columnservice.demo.stage import Stage, Traffic
+from columnservice.demo.show import Run, columns_table, doing, size_of, steps, traffic_table
+from columnservice.demo.stage import Stage
 from columnservice.errors import ColumnServiceError, ProofMismatch, RequestError
 
 DEFAULT_EVENTS, DEFAULT_EVENTS_HL_LHC = 2000, 500
@@ -35,23 +32,6 @@ AGREEMENT = 1e-4
 
 _CHUNK_EVENTS, _CHUNK_EVENTS_HL_LHC = 2000, 250
 _LOCAL, _PARENT = "demo_local", "demo_parent"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of the analysis.
-
-    Attributes:
-        name: cold, warm, ….
-        seconds: of the analysis, without the imports of its process.
-        traffic: bytes that arrived meanwhile over each hop.
-        columns: remote columns that it touched.
-    """
-
-    name: str
-    seconds: float
-    traffic: Traffic
-    columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -124,28 +104,29 @@ def _tell(
     console: Console, stage: Stage, experiment: Experiment, sample: Sample, out: Path
 ) -> Outcome:
     console.rule(f"columnservice demo: {experiment.upper()}, SYNTHETIC events")
-    with _steps(console, "generating events") as step:
+    with steps(console, "generating events") as step:
         pair = generate(experiment, stage.directory, sample, step, stage.parents)
     local_bytes = pair.local.stat().st_size
     parent_bytes = sum(path.stat().st_size for path in pair.parents)
     console.print(
-        f"local: {sample.events} events, {_size(local_bytes)}; "
-        f"{len(pair.parents)} parents: {_size(parent_bytes)}"
+        f"local: {sample.events} events, {size_of(local_bytes)}; "
+        f"{len(pair.parents)} parents: {size_of(parent_bytes)}"
     )
     if stage.origin is None:
         console.print(
             "[yellow]no xrootd server programs here: the parents are read from local paths "
             "(scripts/system-packages installs them)"
         )
-    with _doing(console, "starting origin, XCache and service"):
+    with doing(console, "starting origin, XCache and service"):
         stage.open_storage()
         stage.open_service()
     console.print(Text(f"parents: {stage.place}"))
     _register(console, stage, pair)
     runs, result = _analyse(console, stage, pair)
-    console.print(_columns_table(stage, runs[0]))
-    console.print(_traffic_table(runs, parent_bytes))
-    with _doing(console, "reading the parents directly, to check the result"):
+    known = {column.name: column for column in stage.service.columns(_LOCAL)}
+    console.print(columns_table(runs[0].columns, known))
+    console.print(traffic_table(runs, parent_bytes))
+    with doing(console, "reading the parents directly, to check the result"):
         worst, difference = largest_difference(result, reference(pair))
     good = difference <= AGREEMENT
     verdict = "[green]equal to" if good else "[red]DIFFERENT from"
@@ -167,12 +148,12 @@ def _register(console: Console, stage: Stage, pair: Pair) -> None:
         (_PARENT, pair.parent_format, [stage.url_of(p) for p in pair.parents], None),
         (_LOCAL, pair.local_format, [str(pair.local)], _PARENT),
     ):
-        with _steps(console, f"registering {name}") as step:
+        with steps(console, f"registering {name}") as step:
             info = stage.register(name, kind, files, parent, step)
     covered, witnesses = info["coverage"], info["witnesses"]
     agreed = ", ".join(f"{w['name']} {w['agreed']}/{w['compared']}" for w in witnesses or [])
     passed = stage.traffic - before
-    read = "" if passed.from_origin is None else f", {_size(passed.from_origin)} from the origin"
+    read = "" if passed.from_origin is None else f", {size_of(passed.from_origin)} from the origin"
     console.print(
         f"registered in {time.monotonic() - started:.1f} s{read}: "
         f"{covered['with_parent']} of {covered['events']} events have a parent; "
@@ -199,7 +180,7 @@ def _analyse(console: Console, stage: Stage, pair: Pair) -> tuple[list[Run], Res
                 continue
             stage.forget_pieces()
         before = stage.traffic
-        with _doing(console, f"analysis with coffea, {name}"):
+        with doing(console, f"analysis with coffea, {name}"):
             result, report = _in_fresh_process(task, stage.directory / "result.npz")
         runs.append(Run(name, report.seconds, stage.traffic - before, report.columns))
         results.append(result)
@@ -219,67 +200,6 @@ def _in_fresh_process(task: Task, result: Path) -> tuple[Result, Report]:
         raise ColumnServiceError("the analysis failed:", "\n" + done.stderr)
     report = Report(**json.loads(result.with_suffix(".json").read_text()))
     return Result.load(result), report
-
-
-def _columns_table(stage: Stage, cold: Run) -> Table:
-    known = {column.name: column for column in stage.service.columns(_LOCAL)}
-    table = Table(title="Remote columns that the analysis touched", title_justify="left")
-    for heading in ("column", "type", "made from (parent)"):
-        table.add_column(heading, overflow="fold")
-    for name in cold.columns:
-        column = known[name]
-        table.add_row(*(Text(cell) for cell in (name, column.type, column.source)))
-    return table
-
-
-def _traffic_table(runs: list[Run], parent_bytes: int) -> Table:
-    table = Table(
-        title="What was fetched, from where (measured by relays)",
-        caption=f"the parents hold {_size(parent_bytes)}; every run is a fresh process",
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("run")
-    for heading in ("seconds", "analysis ← service", "service ← XCache", "XCache ← origin"):
-        table.add_column(heading, justify="right")
-    for one in runs:
-        hops = (one.traffic.from_service, one.traffic.from_xcache, one.traffic.from_origin)
-        table.add_row(one.name, f"{one.seconds:.2f}", *(_size(hop) for hop in hops))
-    return table
-
-
-def _size(number: int | None) -> str:
-    if number is None:
-        return "-"
-    size = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-
-
-@contextmanager
-def _doing(console: Console, what: str) -> Iterator[None]:
-    """Say what is going on: a spinner on a terminal, a line elsewhere."""
-    if not console.is_terminal:
-        console.print(f"{what} …")
-        yield
-        return
-    with console.status(what):
-        yield
-
-
-@contextmanager
-def _steps(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """The same with steps, which the caller reports as (done, of)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    if not console.is_terminal:
-        console.print(f"{what} …")
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task(what)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _say_how_to_go_on(console: Console, stage: Stage, experiment: str, told: Outcome) -> None:

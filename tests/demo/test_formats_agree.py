@@ -13,6 +13,7 @@ from columnservice import formats
 from columnservice.demo import physics
 from columnservice.demo.blocks import Layout, Sample
 from columnservice.demo.generate import Pair, generate
+from columnservice.demo.particles import particles
 from columnservice.model import BranchRead, Ragged
 
 pytestmark = pytest.mark.fast
@@ -61,7 +62,7 @@ def true_particles(pair: Pair) -> ak.Array:
     blocks = []
     for block in range(layout.blocks):
         core = physics.core(pair.sample, block, len(layout.events_of(block)))
-        made = physics.particles(pair.sample, block, core)
+        made = particles(pair.sample, block, core)
         blocks.append(ak.unflatten(ak.zip(made.columns), made.counts))
     return ak.concatenate(blocks)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from columnservice.demo.xrootd import (
+from columnservice.demo.xrootd_config import (
     CACHE_ENVIRONMENT,
     CacheConfig,
     OriginConfig,
