@@ -6,6 +6,7 @@ the result by a second reading of the parents that does not know the service.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from columnservice.demo.plot import save_plot
 from columnservice.demo.reference import reference
 from columnservice.demo.show import Run, columns_table, doing, size_of, steps, traffic_table
 from columnservice.demo.stage import Stage
-from columnservice.errors import ColumnServiceError, ProofMismatch, RequestError
+from columnservice.errors import ColumnServiceError, ProofMismatch, RequestError, SetupError
 
 DEFAULT_EVENTS, DEFAULT_EVENTS_HL_LHC = 2000, 500
 AGREEMENT = 1e-4
@@ -73,9 +74,15 @@ def run(
         output_dir: gets the plot and the numbers.
 
     Raises:
+        SetupError: coffea or matplotlib are not installed.
         ProofMismatch: the result is not that of a direct read.
         ColumnServiceError: something did not start or did not answer.
     """
+    for package in ("coffea", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise SetupError(
+                f"the demo needs {package}.", 'Install it with `pip install "columnservice[demo]"`.'
+            )
     if events is None:
         events = DEFAULT_EVENTS_HL_LHC if hl_lhc else DEFAULT_EVENTS
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from columnservice.demo import stage, story
 from columnservice.demo.generate import Experiment
-from columnservice.errors import ProofMismatch
+from columnservice.errors import ProofMismatch, SetupError
 from tests.demo.test_servers import wait_gone
 
 EVENTS = 150
@@ -65,6 +65,14 @@ def test_a_result_that_differs_from_the_direct_read_fails_the_demo(
     monkeypatch.setattr(story, "_tell", lambda *_: told)
     with pytest.raises(ProofMismatch, match="differs from a direct read of the parents in isol"):
         story.run("atlas", events=EVENTS, output_dir=tmp_path)
+
+
+def test_what_the_demo_needs_beyond_the_service_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(story.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"needs coffea.*columnservice\[demo\]"):
+        story.run(output_dir=tmp_path)
 
 
 @pytest.mark.xrootd
