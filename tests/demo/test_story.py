@@ -70,7 +70,7 @@ def test_a_result_that_differs_from_the_direct_read_fails_the_demo(
 def test_what_the_demo_needs_beyond_the_service_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(story.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(story.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(SetupError, match=r"needs coffea.*columnservice\[demo\]"):
         story.run(output_dir=tmp_path)
 
