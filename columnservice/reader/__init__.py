@@ -1,8 +1,9 @@
 """Reading ROOT files: replicas, open files, baskets. Knows no joins and no cache."""
 
 from columnservice.reader.baskets import Read, read_rows
+from columnservice.reader.pool import FilePool
 from columnservice.reader.replicas import configure_xrootd, lfn_of, location_of, replicas_of
-from columnservice.reader.rootfile import FilePool, OpenTree
+from columnservice.reader.rootfile import OpenTree
 
 __all__ = [
     "FilePool",

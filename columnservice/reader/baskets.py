@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
-from columnservice.errors import ColumnServiceError, DamagedFile, UnsupportedColumn
+from columnservice.errors import UnsupportedColumn
 from columnservice.formats.ragged import ragged_from_layout
 from columnservice.model import BranchRead, FileLocation, Ragged
-from columnservice.reader.faults import another_replica_may_help, fault
+from columnservice.reader.heldreads import ByteRange
+from columnservice.reader.pool import FilePool
 from columnservice.reader.progress import tick
-from columnservice.reader.rootfile import ByteRange, FilePool, OpenTree
+from columnservice.reader.rootfile import OpenTree
 
 Rows = NDArray[np.int64]
 Run = tuple[int, int]
@@ -105,15 +106,16 @@ def _read_branch(branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, thread
             library="ak",
         )
         if len(array) != stop - start:
-            raise DamagedFile(f"{branch.name} gave {len(array)} of {stop - start} rows.")
+            raise ValueError(f"{branch.name} gave {len(array)} of {stop - start} rows.")
         layouts.append(array.layout)
-    tick()
+        tick()
     return _gather(layouts, windows, rows)
 
 
 def _read_open(
     opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any
 ) -> tuple[tuple[Ragged, ...], int]:
+    """Read from one open file; a ValueError, as from uproot itself, says that it is damaged."""
     tree, source = opened.tree, opened.source
     ranges: set[ByteRange] = set()
     wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}
@@ -122,7 +124,7 @@ def _read_open(
             raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
         branch = tree[read.path]
         if len(rows) and int(rows[-1]) >= branch.num_entries:
-            raise DamagedFile(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
+            raise ValueError(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
         leaves = _leaves(branch)
         runs = [basket_runs(np.asarray(leaf.entry_offsets), rows) for leaf in leaves]
         wanted[read] = branch, runs[0]
@@ -159,18 +161,9 @@ def read_rows(
         FileChanged, FileError, TransportError, NotAllowed: no replica could serve.
     """
     executor = uproot.source.futures.TrivialExecutor() if threads is None else threads
-    failure: ColumnServiceError | None = None
-    try:
-        for opened in pool.replicas(location):
-            try:
-                arrays, source_bytes = _read_open(opened, reads, rows, executor)
-            except Exception as error:
-                failure = fault(error, location.lfn, opened.url)
-                pool.discard(opened)
-                if not another_replica_may_help(failure):
-                    raise failure from None
-                continue
-            return Read(arrays, opened.url, source_bytes)
-    except ColumnServiceError as error:
-        raise failure or error from None
-    raise AssertionError("unreachable: replicas() yields or raises")
+
+    def work(opened: OpenTree) -> Read:
+        arrays, source_bytes = _read_open(opened, reads, rows, executor)
+        return Read(arrays, opened.url, source_bytes)
+
+    return pool.serve(location, work)

@@ -23,7 +23,14 @@ XROOTD_CLIENT_LIMITS = {
     "XRD_STREAMERRORWINDOW": "0",
     "XRD_TIMEOUTRESOLUTION": "1",
 }
-_AUTHZ = re.compile(r"(authz=)[^&\s]+|(Bearer(?:%20|\s))[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_SECRETS = re.compile(
+    r"(authz=)(?:Bearer(?:%20|\+|\s))?[^&\s'\"]+"
+    r"|(Bearer(?:%20|\+|\s))[A-Za-z0-9._~+/=-]+"
+    r"|(access_token=)[^&\s'\"]+"
+    r"|(://[^/\s:@]*:)[^/\s@]+(?=@)"
+    r"|()eyJ[\w-]+\.[\w-]+\.[\w-]*",  # a bare JSON web token
+    re.IGNORECASE,
+)
 
 
 def configure_xrootd() -> None:
@@ -71,5 +78,9 @@ def location_of(record: FileRecord, xcaches: Mapping[str, str]) -> FileLocation:
 
 
 def redact(text: str) -> str:
-    """A text without the credentials that XRootD URLs and messages may carry."""
-    return _AUTHZ.sub(lambda m: (m.group(1) or m.group(2)) + "[redacted]", text)
+    """A text without the credentials that XRootD URLs and messages may carry.
+
+    Taken out are ``authz=…``, ``access_token=…``, ``Bearer …``, the password of ``user:password@``
+    and whatever looks like a JSON web token; what stands around them stays.
+    """
+    return _SECRETS.sub(lambda m: "".join(filter(None, m.groups())) + "[redacted]", text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from columnservice.reader.replicas import configure_xrootd, is_remote, redact
@@ -35,7 +36,8 @@ def stat_file(url: str) -> FileStat:
     from XRootD import client
 
     parts = urlsplit(url)
-    server = client.FileSystem(f"{parts.scheme}://{parts.netloc}")
+    address = f"{parts.scheme}://{parts.netloc}"
+    server: Any = client.FileSystem(address)  # type: ignore[attr-defined,no-untyped-call]
     path = "/" + parts.path.lstrip("/")
     answer, info = server.stat(path, timeout=STAT_TIMEOUT_SECONDS)
     if not answer.ok:

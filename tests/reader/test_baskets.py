@@ -13,7 +13,7 @@ from columnservice.errors import DamagedFile, UnsupportedColumn
 from columnservice.model import BranchRead, FileLocation
 from columnservice.reader import FilePool, read_rows
 from columnservice.reader.baskets import basket_runs
-from columnservice.reader.rootfile import coalesce
+from columnservice.reader.heldreads import coalesce
 from tests.support.ragged import lists_of
 
 pytestmark = pytest.mark.fast

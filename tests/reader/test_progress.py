@@ -28,14 +28,14 @@ def location(tmp_path):
     return FileLocation("a", (str(path),), "Events")
 
 
-def test_opening_each_block_and_each_branch_is_told(ticks, location):
+def test_opening_the_tree_each_block_and_each_decoded_run_are_told(ticks, location):
     pool = FilePool()
     with pool.tree(location) as opened:
         assert len(ticks) == 1
-        rows = np.array([0, 45_000])
-        read_rows(pool, location, [BranchRead("x")], rows)
-        assert len(ticks) == 1 + 2 + 1
-        assert opened.source.num_requested_bytes > 0
+        assert opened.tree.num_entries == 60_000
+        assert len(ticks) == 2
+    read_rows(pool, location, [BranchRead("x")], np.array([0, 45_000]))
+    assert len(ticks) == 2 + 2 + 2
 
 
 def test_nobody_watching_costs_nothing(location):
