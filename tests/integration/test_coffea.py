@@ -182,6 +182,7 @@ def test_a_deliberately_wrong_take_index_is_caught_at_the_client(data_dir, tmp_p
                 executor=processor.IterativeExecutor(status=False),
                 schema=options["schemaclass"],
                 chunksize=500,
+                retries=0,
                 skipbadfiles=skip,
             )
             fileset = {"d": {"treename": "Events", "files": [str(data_dir / SYN)]}}
