@@ -45,7 +45,12 @@ class Settings(BaseSettings):
     cache_limit_bytes: int = Field(default=20_000 * MEGABYTE, gt=0)
     open_files: int = Field(default=64, ge=1)
     """Parent files kept open per worker."""
-    materialise_timeout_seconds: float = Field(default=600.0, gt=0)
+    deadline_seconds: float = Field(default=60.0, gt=0)
+    """A worker that reports no progress for so long is ended."""
+    queue_limit: int = Field(default=256, ge=1)
+    """Partitions that may wait to be made; beyond that, requests for more are turned away."""
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """How long running replies may go on after SIGTERM."""
     revalidate_seconds: float = Field(default=300.0, gt=0)
     """How long an origin's word is believed that a parent file is unchanged."""
     revalidate_wait_seconds: float = Field(default=5.0, gt=0)

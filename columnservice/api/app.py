@@ -14,6 +14,7 @@ from fastapi import FastAPI
 import columnservice
 from columnservice.api import cache, columns, datasets, health, problems
 from columnservice.api.auth import demand_loopback
+from columnservice.api.measure import Measure
 from columnservice.delivery.house import open_house
 from columnservice.settings import Settings
 
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
+    app.add_middleware(Measure)
     for room in (health, datasets, columns, cache):
         app.include_router(room.router)
     return app

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from functools import cache
 from typing import Annotated, Any
 
 import pyarrow as pa
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from columnservice import wire
 from columnservice.api.auth import Caller, Principal, demand_read
@@ -17,14 +21,15 @@ from columnservice.api.problems import unexpected
 from columnservice.api.rooms import Home
 from columnservice.catalogue.columns import columns_of
 from columnservice.catalogue.partitions import partitions_of
-from columnservice.delivery.deliver import Reply
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
+from columnservice.delivery.stream import Assembled, Stream
 from columnservice.errors import ColumnServiceError, RequestError, problem
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["columns"])
 UUID_PATTERN = r"^[0-9a-fA-F-]{32,36}$"
 MOST_COLUMNS = 5000
+OPENERS = 128
 
 
 class ColumnQuery(BaseModel):
@@ -86,42 +91,85 @@ class _Chunks:
         return data
 
 
-def _stream(reply: Reply, house: House) -> Iterator[bytes]:
-    """The Arrow stream of a reply.
+@cache
+def _openers() -> CapacityLimiter:
+    """Threads that open requests."""
+    return CapacityLimiter(OPENERS)
+
+
+class _Reply(StreamingResponse):
+    """The Arrow stream of a reply; however it ends, the reply is closed."""
+
+    media_type = wire.MEDIA_TYPE
+
+    def __init__(self, stream: Stream, first: Assembled | None, house: House) -> None:
+        super().__init__(_body(stream, first, house), headers={"Cache-Control": "no-store"})
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.close()
+
+
+async def _next(stream: Stream) -> Assembled | None:
+    """The next batch. While it is being made no thread waits, so the others can be answered."""
+    future = await to_thread.run_sync(stream.next)
+    if future is None:
+        return None
+    batch: Assembled = await asyncio.wrap_future(future)
+    return batch
+
+
+async def _body(stream: Stream, first: Assembled | None, house: House) -> AsyncIterator[bytes]:
+    """The Arrow stream of a reply, batch by batch.
 
     A failure after the first batch ends the stream with an empty batch that carries the problem,
     and without end-of-stream: no client can take it for a whole reply.
     """
     sink = _Chunks()
-    writer = pa.ipc.new_stream(sink, reply.schema)
+    schema = first[0].schema if first else stream.empty().schema
+    writer = pa.ipc.new_stream(sink, schema)
+
+    def written(batch: Assembled) -> bytes:
+        writer.write_batch(batch[0], custom_metadata=batch[1])
+        return sink.take()
+
     try:
-        for batch, metadata in reply.batches:
-            writer.write_batch(batch, custom_metadata=metadata)
-            data = sink.take()
+        batch = first
+        while batch is not None:
+            data = await to_thread.run_sync(written, batch)
             house.metrics.sent(len(data))
             yield data
+            batch = await _next(stream)
     except Exception as error:
         known = error if isinstance(error, ColumnServiceError) else unexpected(error)
-        empty = pa.RecordBatch.from_pylist([], schema=reply.schema)
+        house.metrics.broken_stream()
+        empty = pa.RecordBatch.from_pylist([], schema=schema)
         about = pa.KeyValueMetadata({wire.PROBLEM: json.dumps(problem(known))})
-        writer.write_batch(empty, custom_metadata=about)
-        yield sink.take()
+        yield written((empty, about))
         return
     writer.close()
     yield sink.take()
 
 
-def _answer(house: House, caller: Principal, request: ColumnRequest) -> StreamingResponse:
+async def _answer(house: House, caller: Principal, request: ColumnRequest) -> StreamingResponse:
     demand_read(caller, request.dataset)
     if request.start > request.stop:
         raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
-    reply = house.delivery.open(request)
-    headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(_stream(reply, house), media_type=wire.MEDIA_TYPE, headers=headers)
+    # Origins are asked in threads of their own: a slow one is in nobody else's way.
+    opening = await to_thread.run_sync(house.delivery.open, request, limiter=_openers())
+    stream = await asyncio.wrap_future(opening)
+    try:
+        return _Reply(stream, await _next(stream), house)
+    except BaseException:
+        stream.close()
+        raise
 
 
 @router.get("/columns/data")
-def get_columns(
+async def get_columns(
     name: str,
     file: Annotated[str, Query(pattern=UUID_PATTERN)],
     start: Annotated[int, Query(ge=0)],
@@ -131,11 +179,15 @@ def get_columns(
     caller: Caller,
 ) -> StreamingResponse:
     """Values of some Columns for rows ``start`` to ``stop`` of a File, as an Arrow stream."""
-    return _answer(house, caller, ColumnRequest(name, file.lower(), start, stop, tuple(column)))
+    return await _answer(
+        house, caller, ColumnRequest(name, file.lower(), start, stop, tuple(column))
+    )
 
 
 @router.post("/columns/query")
-def query_columns(name: str, query: ColumnQuery, house: Home, caller: Caller) -> StreamingResponse:
+async def query_columns(
+    name: str, query: ColumnQuery, house: Home, caller: Caller
+) -> StreamingResponse:
     """The same, with hundreds of Columns in a JSON body."""
     request = ColumnRequest(name, query.file.lower(), query.start, query.stop, tuple(query.columns))
-    return _answer(house, caller, request)
+    return await _answer(house, caller, request)

@@ -11,18 +11,20 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def healthz() -> PlainTextResponse:
-    """The process answers."""
+async def healthz() -> PlainTextResponse:
+    """The process answers; it does so without waiting for a thread."""
     return PlainTextResponse("ok\n")
 
 
 @router.get("/readyz")
 def readyz(house: Home) -> Response:
-    """Workers are warm, kernels are compiled and the catalogue answers."""
-    house.catalogue.datasets()
-    if not house.ready:
-        return JSONResponse({"ready": False, "waiting_for": "worker processes"}, status_code=503)
-    return JSONResponse({"ready": True})
+    """A worker process is alive and has its kernels, the catalogue answers, the cache is writable.
+
+    503 with what is amiss where that is not so, and while the service drains.
+    """
+    troubles = house.state()
+    status = 503 if troubles else 200
+    return JSONResponse({"ready": not troubles, **troubles}, status_code=status)
 
 
 @router.get("/metrics")

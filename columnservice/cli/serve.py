@@ -19,7 +19,6 @@ from columnservice.errors import SetupError
 if TYPE_CHECKING:
     from columnservice.settings import Settings
 
-SHUTDOWN_SECONDS = 10
 BACKLOG = 2048
 
 
@@ -45,17 +44,13 @@ def serve(
     # Read when Numba is loaded: compiled once under the home, then found there by every process.
     os.environ["NUMBA_CACHE_DIR"] = str(settings.kernel_cache_dir)
 
-    import uvicorn
-
     from columnservice.api.app import create_app
+    from columnservice.api.server import DrainingServer
 
     app = create_app(settings)
     with listen(settings.host, settings.port) as listener:
         demand_catalogue(settings)
-        config = uvicorn.Config(
-            app, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
-        )
-        server = uvicorn.Server(config)
+        server = DrainingServer(app, settings.drain_seconds)
         server.run(sockets=[listener])
     if not server.started:
         raise SetupError("The service did not start.", "The lines above say why.")

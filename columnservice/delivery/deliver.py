@@ -1,15 +1,17 @@
 """Serving a request: look Pieces up, have the missing ones made once, give out batches in order.
 
-The synchronous core behind the HTTP edge. Knows no HTTP.
+The synchronous core behind the HTTP edge. What is in the cache is given out in the caller's thread;
+what must be made waits in threads of its own, as many as there are places, so that it cannot be in
+the way of what is there. Knows no HTTP.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,30 +24,19 @@ from columnservice.delivery.assemble import BrokenPieces, assemble_part
 from columnservice.delivery.freshness import Freshness
 from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
 from columnservice.delivery.metrics import Metrics
+from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
 from columnservice.delivery.registration import Registrar
+from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.workers import Workers
-from columnservice.errors import CountsMismatch, Unavailable
-from columnservice.model import Ragged
+from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
+from columnservice.model import Dataset, FileRecord, Ragged
 from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
-Batches = Iterator[tuple[pa.RecordBatch, pa.KeyValueMetadata]]
+T = TypeVar("T")
 # Pieces may be evicted between being made and being read; more often than this is no accident.
 TRIES = 3
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A reply whose first batch is ready: failures before it are raised, not streamed.
-
-    Attributes:
-        schema: of all batches.
-        batches: record batches with their metadata, one per Partition, in row order.
-    """
-
-    schema: pa.Schema
-    batches: Batches
 
 
 class Delivery:
@@ -70,21 +61,120 @@ class Delivery:
         self._metrics = metrics
         self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
         self._joining: Inflight[str, bool] = Inflight()
-        self._threads = ThreadPoolExecutor(4 * settings.workers, thread_name_prefix="deliver")
+        self._places = Places(settings.queue_limit)
+        # A thread for each place: who has one never waits for a thread.
+        self._threads = ThreadPoolExecutor(settings.queue_limit, thread_name_prefix="make")
+        self._draining = False
+        self._lock = threading.Lock()
+        self._streams = 0
+
+    @property
+    def streams(self) -> int:
+        """How many replies are on their way."""
+        return self._streams
+
+    @property
+    def places_taken(self) -> int:
+        """How many Partitions are being made or wait for that."""
+        return self._places.taken
+
+    @property
+    def making(self) -> int:
+        """How many Pieces are being made."""
+        return len(self._making)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service is about to end."""
+        return self._draining
+
+    def drain(self) -> None:
+        """Let replies that have begun go on, and begin none that must wait for a storage."""
+        self._draining = True
 
     def stop(self) -> None:
         """Begin nothing more."""
+        self._draining = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._freshness.stop()
 
-    def plan(self, request: ColumnRequest) -> Plan:
-        """Work a request out; raises what is wrong with it."""
+    def open(self, request: ColumnRequest) -> Future[Stream]:
+        """Begin to serve a request; nothing is read in the caller's thread.
+
+        Origins are asked whether the parents are unchanged, for a bounded time.
+
+        Raises:
+            RequestError, AlignmentError: it cannot be served as asked.
+            Unavailable: too many wait already, or the service ends.
+        """
         dataset = self._catalogue.dataset(request.dataset)
         if dataset.parent is not None and self._has_declared(dataset.parent):
+            parent = self._catalogue.dataset(dataset.parent)
             record = self._catalogue.file(dataset.name, request.file)
-            self._registrar.open_declared(self._catalogue.dataset(dataset.parent), record.lumis)
-        return plan(
+            if self._catalogue.declared(parent.name, record.lumis):
+                return self._open_later(request, parent, record)
+        opened: Future[Stream] = Future()
+        opened.set_result(self._stream(request))
+        return opened
+
+    def _open_later(
+        self, request: ColumnRequest, parent: Dataset, record: FileRecord
+    ) -> Future[Stream]:
+        """Open declared parent Files first; that is work like any other that must be waited for."""
+
+        def work() -> Stream:
+            self._registrar.open_declared(parent, record.lumis)
+            return self._stream(request)
+
+        share = Share(self._places)
+        future = self._begin(share, work)
+        if future is None:
+            raise self._turned_away()
+        future.add_done_callback(lambda _: share.close())
+        return future
+
+    def _stream(self, request: ColumnRequest) -> Stream:
+        found = plan(
             self._catalogue, request, self._settings.partition_events, self._settings.xcaches
         )
+        verified = self._freshness.check(found.parents)
+        share = Share(self._places)
+        refused = self._draining
+
+        def begin(part: PartPlan, due: bool) -> Future[Assembled] | None:
+            batch = self._ready(part, verified)
+            if batch is None and not refused:
+                batch = self._begin(share, lambda: self._part(found, part, verified))
+            if batch is None and due:
+                raise self._turned_away()
+            return batch
+
+        def closed() -> None:
+            share.close()
+            self._count(-1)
+
+        self._count(+1)
+        return Stream(
+            found.parts, lambda: self._empty(found), begin, self._settings.workers, closed
+        )
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._streams += change
+
+    def _turned_away(self) -> Unavailable:
+        self._metrics.turned_away()
+        if self._draining:
+            return Unavailable("The service is shutting down.")
+        return Unavailable("Too many columns wait to be read.")
+
+    def _begin(self, share: Share, work: Callable[[], T]) -> Future[T] | None:
+        """Have work done that waits for storages; None when there is no place for it."""
+        if not share.take():
+            return None
+        future = self._threads.submit(work)
+        future.add_done_callback(lambda _: share.give_back())
+        return future
 
     def _has_declared(self, parent: str) -> bool:
         """Whether a manifest named Files that nobody opened yet."""
@@ -92,19 +182,23 @@ class Delivery:
             "has_declared", (parent,), lambda: bool(self._catalogue.declared(parent))
         )
 
-    def open(self, request: ColumnRequest) -> Reply:
-        """Begin to serve a request.
-
-        Raises:
-            RequestError: it cannot be served as asked.
-            AlignmentError, FileError, TransportError: its first batch cannot be made.
-        """
-        found = self.plan(request)
-        batches = self._batches(found, self._freshness.check(found.parents))
-        first = next(batches, None)
-        if first is None:
-            return Reply(self._empty(found).schema, iter(()))
-        return Reply(first[0].schema, _chain(first, batches))
+    def _ready(self, part: PartPlan, verified: bool) -> Future[Assembled] | None:
+        """The batch of a part of which every Piece is cached; None for others."""
+        held = {}
+        for key in part.pieces():
+            piece = self._look(key)
+            if piece is None:
+                return None
+            held[key] = piece
+        batch: Future[Assembled] = Future()
+        try:
+            batch.set_result(assemble_part(part, held, verified))
+        except BrokenPieces:
+            return None
+        except ColumnServiceError as error:
+            batch.set_exception(error)
+        self._metrics.pieces(hits=len(held), misses=0)
+        return batch
 
     def _empty(self, found: Plan) -> pa.RecordBatch:
         """A batch without rows."""
@@ -117,21 +211,7 @@ class Delivery:
         }
         return wire.encode_batch(found.columns, none, np.zeros(0, np.bool_))
 
-    def _batches(self, found: Plan, verified: bool) -> Batches:
-        """Batches in order, some Partitions made ahead of the one that is given out."""
-        ahead: deque[tuple[PartPlan, Future[_Assembled]]] = deque()
-        waiting = deque(found.parts)
-        try:
-            while waiting or ahead:
-                while waiting and len(ahead) <= self._settings.workers:
-                    part = waiting.popleft()
-                    ahead.append((part, self._threads.submit(self._part, found, part, verified)))
-                yield ahead.popleft()[1].result()
-        finally:
-            for _, future in ahead:
-                future.cancel()
-
-    def _part(self, found: Plan, part: PartPlan, verified: bool) -> _Assembled:
+    def _part(self, found: Plan, part: PartPlan, verified: bool) -> Assembled:
         contradiction = None
         for _ in range(TRIES):
             pieces = self._pieces(found, part)
@@ -172,6 +252,16 @@ class Delivery:
         result = self._workers.result(self._workers.submit(materialise, part.only(keys)))
         self._metrics.materialised(result.source_bytes, result.seconds)
         unkept = result.unkept
+        if unkept:
+            self._metrics.uncached(len(unkept))
+            log.warning(
+                "%d of %d pieces of %s are served without being cached: they are too large, or "
+                "the disk of %s is full",
+                len(unkept),
+                len(keys),
+                part.task.lfn,
+                self._settings.cache_dir,
+            )
         return {key: unkept[key] if key in unkept else self._look(key) for key in keys}
 
     def _join(self, found: Plan) -> None:
@@ -187,11 +277,3 @@ class Delivery:
             return {take: True}
 
         self._joining.run([take], work)
-
-
-_Assembled = tuple[pa.RecordBatch, pa.KeyValueMetadata]
-
-
-def _chain(first: _Assembled, rest: Batches) -> Batches:
-    yield first
-    yield from rest

@@ -5,9 +5,12 @@ Opened once, closed once. Knows how the parts are put together and nothing of re
 
 from __future__ import annotations
 
+import errno
 import os
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
+import resource
+import tempfile
+import threading
+from dataclasses import dataclass, field
 
 from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
@@ -18,6 +21,8 @@ from columnservice.delivery.registration import Registrar
 from columnservice.delivery.workers import Workers
 from columnservice.errors import SetupError
 from columnservice.settings import Settings
+
+OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True)
@@ -31,24 +36,57 @@ class House:
     registrar: Registrar
     delivery: Delivery
     metrics: Metrics
-    warming: tuple[Future[bool], ...]
+    _closing: threading.Lock = field(default_factory=threading.Lock)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def ready(self) -> bool:
-        """Whether all kernels are compiled, so that no request has to wait for a compiler."""
-        return all(future.done() and not future.exception() for future in self.warming)
+    def draining(self) -> bool:
+        """Whether the service is about to end."""
+        return self.delivery.draining
 
-    def wait_until_warm(self) -> None:
-        """Return when the workers are warm."""
-        wait(self.warming)
+    def state(self) -> dict[str, str]:
+        """What is not as it must be for requests to be answered, by part; empty when all is well.
+
+        Raises:
+            ColumnServiceError: the catalogue does not answer.
+        """
+        troubles = {}
+        if self.draining:
+            troubles["service"] = "shutting down"
+        if not self.workers.ready:
+            troubles["workers"] = "no worker process is ready"
+        self.catalogue.datasets()
+        try:
+            with tempfile.TemporaryFile(dir=self.settings.cache_dir):
+                pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # on a full disk all is served, and nothing is cached
+                troubles["cache"] = f"cannot be written: {error.strerror}"
+        return troubles
+
+    def drain(self) -> None:
+        """Begin nothing new; replies that have begun go on."""
+        self.registrar.stop()
+        self.delivery.drain()
+
+    def settled(self) -> bool:
+        """Whether nothing is under way any more, once draining; what nobody waits for is left."""
+        if self.delivery.streams:
+            return False
+        self.workers.close()
+        return not self.workers.running
 
     def close(self) -> None:
-        """Stop everything; what is pending is durable."""
-        self.registrar.stop()
-        self.delivery.stop()
-        self.workers.stop()
-        self.cache.close()
-        self.catalogue.close()
+        """Stop everything; what is pending is durable. May be called again."""
+        self.drain()
+        with self._closing:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            self.workers.stop()
+            self.delivery.stop()
+            self.cache.close()
+            self.catalogue.close()
 
 
 def make_home(settings: Settings) -> None:
@@ -78,14 +116,31 @@ def open_house(settings: Settings) -> House:
         SetupError: the home or the database cannot be used.
     """
     make_home(settings)
+    _allow_many_files()
     catalogue = Catalogue(settings.catalogue_url)
     catalogue.migrate()
     cache = PieceCache(settings.cache_dir, settings.cache_limit_bytes)
-    workers = Workers(settings)
-    warming = tuple(workers.warm())
     metrics = Metrics()
+    workers = Workers(settings, metrics)
     registrar = Registrar(settings, catalogue, workers)
     freshness = Freshness(settings.revalidate_seconds, settings.revalidate_wait_seconds)
     delivery = Delivery(settings, catalogue, cache, workers, registrar, freshness, metrics)
+    metrics.cache(cache.stats)
+    metrics.gauge("pieces_in_flight", "Pieces that are being made", lambda: delivery.making)
+    metrics.gauge("streams", "Replies on their way", lambda: delivery.streams)
+    metrics.gauge(
+        "partitions_queued", "Partitions made or waiting for that", lambda: delivery.places_taken
+    )
+    metrics.gauge("tasks_queued", "Tasks that wait for a worker", lambda: workers.waiting)
+    metrics.gauge("tasks_running", "Tasks that run in workers", lambda: workers.running)
+    metrics.gauge("workers_alive", "Worker processes that are ready", lambda: workers.warm)
     registrar.resume()
-    return House(settings, catalogue, cache, workers, registrar, delivery, metrics, warming)
+    return House(settings, catalogue, cache, workers, registrar, delivery, metrics)
+
+
+def _allow_many_files() -> None:
+    """Take as many open files as the system gives: connections, maps and indexes add up."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from columnservice.alignment.eventindex import eventindex_path
+from columnservice.cache.inflight import Inflight
 from columnservice.catalogue.indexing import index_file
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.check import check
@@ -22,14 +23,14 @@ from columnservice.delivery.materialise import make_keys
 from columnservice.delivery.plan import join_task, parents_of
 from columnservice.delivery.tasks import CheckResult, CheckTask
 from columnservice.delivery.workers import Workers
-from columnservice.errors import ColumnServiceError, FileChanged, TransportError
+from columnservice.errors import ColumnServiceError, FileChanged, TransportError, Unavailable
 from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
 from columnservice.reader import location_of
 from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
 CHECKS = "checks"
-Purpose = Literal["pending", "check", "refresh"]
+Purpose = Literal["pending", "check", "refresh", "declared"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Registrar:
         self._lock = threading.Lock()
         self._running: dict[str, Registration] = {}
         self._stopping = threading.Event()
+        self._opening: Inflight[tuple[str, str], bool] = Inflight()
 
     def resume(self) -> None:
         """Go on with what an earlier process left pending."""
@@ -163,10 +165,14 @@ class Registrar:
     ) -> tuple[str, str, str]:
         """Index, compare and record one File: (url, status, error); a failure is recorded too.
 
-        A check leaves the record of a known File as it is, whatever it finds.
+        A check leaves the record of a known File as it is, whatever it finds. What the end of the
+        service interrupts stays pending.
+
+        Raises:
+            TransportError: a declared File, for which a request waits, could not be opened now.
         """
         if self._stopping.is_set():
-            return url, "pending", ""
+            return _interrupted(url, purpose)
         try:
             record, columnset = self._workers.result(
                 self._workers.run(index_file, url, dataset.format, self._settings.xcaches)
@@ -182,6 +188,10 @@ class Registrar:
             if result is not None:
                 self.keep_check(dataset.name, record, result)
         except Exception as error:
+            if self._stopping.is_set():
+                return _interrupted(url, purpose)
+            if purpose == "declared" and isinstance(error, TransportError):
+                raise
             if isinstance(error, ColumnServiceError):
                 told = error
             else:
@@ -230,15 +240,33 @@ class Registrar:
         return self._workers.result(self._workers.submit(check, task))
 
     def open_declared(self, dataset: Dataset, lumis: Sequence[LumiRange]) -> None:
-        """Index the Files that a manifest declared and that may hold these luminosity blocks."""
+        """Index the Files that a manifest declared and that may hold these luminosity blocks.
+
+        However many ask, each File is opened once at a time.
+
+        Raises:
+            TransportError: a storage did not answer; without these Files events would seem absent.
+        """
+
+        def work(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bool]:
+            with ThreadPoolExecutor(2 * self._settings.workers) as pool:
+                for url, status, error in pool.map(
+                    lambda key: self._register(dataset, key[1], None, "declared"), keys
+                ):
+                    if status == "failed":
+                        log.warning("declared file %s cannot be used: %s", url, error)
+            return dict.fromkeys(keys, True)
+
         urls = self._catalogue.declared(dataset.name, lumis)
-        with ThreadPoolExecutor(2 * self._settings.workers) as pool:
-            for url, status, error in pool.map(
-                lambda u: self._register(dataset, u, None, "pending"), urls
-            ):
-                if status == "failed":
-                    log.warning("declared file %s cannot be used: %s", url, error)
+        self._opening.run([(dataset.name, url) for url in urls], work)
 
     def keep_check(self, dataset: str, record: FileRecord, result: CheckResult) -> None:
         """Keep what a check found, by File."""
         self._catalogue.set_note(dataset, f"{CHECKS}/{record.identity.uuid}", asdict(result))
+
+
+def _interrupted(url: str, purpose: Purpose) -> tuple[str, str, str]:
+    """The fate of a File when the service ends."""
+    if purpose == "declared":
+        raise Unavailable("The service is shutting down.")
+    return url, "pending", ""

@@ -123,3 +123,21 @@ class MaterialiseResult:
     source_bytes: dict[str, int]
     seconds: float
     unkept: dict[str, pa.RecordBatch] = field(default_factory=dict)
+
+
+Task = KeysTask | JoinTask | CheckTask | MaterialiseTask
+
+
+def subject(task: Task) -> str:
+    """The file that a task is about, for messages."""
+    match task:
+        case KeysTask():
+            return task.location.lfn
+        case JoinTask():
+            return task.local.lfn
+        case CheckTask():
+            return task.join.local.lfn
+        case MaterialiseTask():
+            parents = ", ".join(p.lfn for p in task.parents[:2])
+            more = f" and {len(task.parents) - 2} more" if len(task.parents) > 2 else ""
+            return f"{parents}{more}" if parents else task.lfn

@@ -1,148 +1,220 @@
-"""Worker processes: spawned, kept warm, ended when they hang; what runs in them.
+"""Running tasks in worker processes: so many at a time, in order of asking, and never for ever.
 
-A worker holds open files, the cache and compiled kernels. Knows no catalogue and no request.
+A task whose process reports no progress for ``deadline_seconds`` fails and costs that process only.
+A task whose process died is tried once more. Knows no catalogue and no request.
 """
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import os
+import logging
+import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
-from columnservice.cache.pieces import PieceCache
+from columnservice.delivery.crew import Crew
+from columnservice.delivery.metrics import Metrics
+from columnservice.delivery.process import DEATH, WorkerProcess
+from columnservice.delivery.pulse import Stillness
+from columnservice.delivery.tasks import subject
+from columnservice.delivery.workshop import WorkerSettings
 from columnservice.errors import Unavailable, Unreachable
 from columnservice.settings import Settings
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
+LOOK_SECONDS = 0.25
+# What a process that is asked to end gets before it is killed, and some time to notice.
+END_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker process must know."""
+@dataclass
+class _Job:
+    """A task and who waits for it."""
 
-    cache_dir: Path
-    index_dir: Path
-    cache_limit_bytes: int
-    open_files: int
-    kernel_cache_dir: Path
-
-    @classmethod
-    def of(cls, settings: Settings) -> WorkerSettings:
-        """The part of the service's settings that workers need."""
-        return cls(
-            settings.cache_dir,
-            settings.index_dir,
-            settings.cache_limit_bytes,
-            settings.open_files,
-            settings.kernel_cache_dir,
-        )
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    with_tools: bool
+    about: str
+    future: Future[Any] = field(default_factory=Future)
 
 
-class _Worker:
-    """The state of this process, set once by ``_start``."""
+class _Died(Exception):
+    """The process of a task died; ``begun`` says whether the task had begun."""
 
-    settings: WorkerSettings
-
-
-def _start(settings: WorkerSettings) -> None:
-    os.environ["NUMBA_CACHE_DIR"] = str(settings.kernel_cache_dir)
-    _Worker.settings = settings
-
-
-def _open_cache(told: WorkerSettings) -> PieceCache:
-    cache = PieceCache(told.cache_dir, told.cache_limit_bytes, sweep=False)
-    atexit.register(cache.close)
-    return cache
-
-
-@cache
-def tools() -> Any:
-    """The tools of this worker process, made at its first task."""
-    from columnservice.delivery.materialise import Tools
-    from columnservice.reader import FilePool
-
-    told = _Worker.settings
-    return Tools(
-        FilePool(told.open_files),
-        _open_cache(told),
-        told.index_dir,
-        ThreadPoolExecutor(max_workers=2, thread_name_prefix="decompress"),
-    )
-
-
-def _warm() -> bool:
-    """Load and compile everything that a task needs."""
-    import columnservice.delivery.check
-    import columnservice.formats
-
-    columnservice.formats.compile_kernels()
-    return tools() is not None
-
-
-def _with_tools(work: Callable[[Any, Any], T], task: Any) -> T:
-    return work(tools(), task)
+    def __init__(self, begun: bool) -> None:
+        super().__init__("a worker process died")
+        self.begun = begun
 
 
 class Workers:
-    """A pool of worker processes.
+    """Worker processes and the tasks that wait for them.
 
     Args:
         settings: of the service.
+        metrics: where deadlines and deaths are counted.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._timeout_seconds = settings.materialise_timeout_seconds
-        self._count = settings.workers
-        self._pool = ProcessPool(
-            max_workers=settings.workers,
-            context=multiprocessing.get_context("spawn"),
-            initializer=_start,
-            initargs=(WorkerSettings.of(settings),),
-        )
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._deadline_seconds = settings.deadline_seconds
+        self._metrics = metrics
+        self._crew = Crew(WorkerSettings.of(settings), settings.workers + 1, metrics.worker_died)
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._running = 0
+        self._closed = False
+        self._ending = threading.Event()
+        self._lanes = [
+            threading.Thread(target=self._lane, name=f"lane-{n}", daemon=True)
+            for n in range(settings.workers)
+        ]
+        for lane in self._lanes:
+            lane.start()
 
-    def warm(self) -> list[Future[bool]]:
-        """Start all workers; the futures are done when their kernels are compiled."""
-        return [self._pool.schedule(_warm, timeout=300) for _ in range(self._count)]
+    @property
+    def ready(self) -> bool:
+        """Whether a process is warm, so that no task has to wait for one to load."""
+        return self._crew.warm > 0 and not self._crew.failing
+
+    @property
+    def warm(self) -> int:
+        """How many processes are warm."""
+        return self._crew.warm
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return self._running
 
     def submit(self, work: Callable[[Any, Any], T], task: Any) -> Future[T]:
         """Run ``work(tools, task)`` in a worker; both must pickle."""
-        future: Future[T] = self._pool.schedule(
-            _with_tools, args=(work, task), timeout=self._timeout_seconds
-        )
-        return future
+        return self._put(_Job(work, (task,), True, subject(task)))
 
     def run(self, function: Callable[..., T], *args: Any) -> Future[T]:
-        """Run a plain function in a worker."""
-        future: Future[T] = self._pool.schedule(function, args=args, timeout=self._timeout_seconds)
-        return future
+        """Run a plain function in a worker; its first argument names the file."""
+        return self._put(_Job(function, args, False, str(args[0]) if args else "A task"))
 
     def result(self, future: Future[T]) -> T:
-        """A task's result; a worker that hung or died becomes an error of ours.
+        """A task's result.
 
         Raises:
-            Unreachable: no result within the time limit.
-            Unavailable: the worker process died.
+            Unreachable: it made no progress within the deadline.
+            Unavailable: worker processes died of it, or the service ends.
             ColumnServiceError: what the task raised.
         """
-        try:
-            return future.result()
-        except FutureTimeout:
-            raise Unreachable(
-                f"No result within {self._timeout_seconds:g} s: the storage does not answer."
-            ) from None
-        except ProcessExpired as error:
-            raise Unavailable(f"A worker process died (exit code {error.exitcode}).") from None
+        return future.result()
+
+    def _put(self, job: _Job) -> Future[Any]:
+        with self._changed:
+            if self._closed:
+                job.future.set_exception(_shutting_down())
+            else:
+                self._waiting.append(job)
+                self._changed.notify()
+        return job.future
+
+    def close(self) -> None:
+        """Begin no further task; those that run go on."""
+        with self._changed:
+            self._closed = True
+            turned_away, self._waiting = list(self._waiting), deque()
+            self._changed.notify_all()
+        for job in turned_away:
+            job.future.set_exception(_shutting_down())
 
     def stop(self) -> None:
-        """End all workers."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join(timeout=10)
+        """End all processes, whatever they do, and wait until they are gone."""
+        self.close()
+        self._ending.set()
+        self._crew.stop(END_SECONDS)
+        for lane in self._lanes:
+            lane.join(END_SECONDS)
+
+    def _take(self) -> _Job | None:
+        """The next task; None when there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return None
+            self._running += 1
+            return self._waiting.popleft()
+
+    def _lane(self) -> None:
+        while (job := self._take()) is not None:
+            try:
+                result = self._perform(job)
+            except BaseException as error:
+                job.future.set_exception(error)
+            else:
+                job.future.set_result(result)
+            finally:
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+            del job
+
+    def _perform(self, job: _Job) -> Any:
+        deaths = 0
+        while True:
+            try:
+                return self._attempt(job, self._crew.borrow())
+            except _Died as death:
+                deaths += death.begun
+            if deaths > 1:
+                raise Unavailable(f"{job.about}: two worker processes died of it.")
+
+    def _attempt(self, job: _Job, process: WorkerProcess) -> Any:
+        """Run a task in one process, which is given back or ended."""
+        before = process.pulse.begun
+        future = process.begin(job.work, job.arguments, job.with_tools)
+        try:
+            self._watch(future, process, job.about)
+            error = future.exception()
+        except BaseException:
+            self._crew.end(process)
+            raise
+        if isinstance(error, DEATH):
+            self._crew.end(process)
+            log.warning("a worker process died with %s: %s", job.about, error)
+            self._metrics.worker_died()
+            raise _Died(begun=process.pulse.begun > before) from None
+        self._crew.give_back(process)
+        return future.result()
+
+    def _watch(self, future: Future[Any], process: WorkerProcess, about: str) -> None:
+        """Return when a task is done.
+
+        Raises:
+            Unreachable: it made no progress for too long.
+            _Died: its process does not run at all.
+            Unavailable: the service ends.
+        """
+        still = Stillness(lambda: process.pulse.steps)
+        silent = Stillness(lambda: process.pulse.beats)
+        look_seconds = min(LOOK_SECONDS, self._deadline_seconds / 10)
+        while not wait([future], look_seconds).done:
+            if self._ending.is_set():
+                raise _shutting_down()
+            silent_seconds = silent.seconds()
+            if still.seconds() <= self._deadline_seconds:
+                continue
+            if silent_seconds > self._deadline_seconds / 2:
+                log.warning("a worker process froze with %s and is ended", about)
+                self._metrics.worker_died()
+                raise _Died(begun=True)
+            self._metrics.deadline()
+            log.warning("no progress with %s for %g s", about, self._deadline_seconds)
+            raise Unreachable(
+                f"{about}: nothing arrived from the storage for {self._deadline_seconds:g} s."
+            )
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("The service is shutting down.")

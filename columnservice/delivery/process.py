@@ -1,0 +1,85 @@
+"""One worker process as the service sees it: started, watched, given a task, ended.
+
+A pebble pool of one: killed in the middle of a message, a process takes the pipe and the locks of
+its pool with it, so no two processes share them and a pool is given up with its process. Knows
+nothing of what tasks do.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from columnservice.delivery.pulse import Pulse, Stillness
+from columnservice.delivery.workshop import WorkerSettings, perform, start
+
+CONTEXT = multiprocessing.get_context("spawn")
+# An idle process that does not say for so long that it runs is frozen.
+FROZEN_SECONDS = 10.0
+DEATH = (ProcessExpired, BrokenProcessPool)
+"""What a task's future holds when its process died."""
+
+
+class WorkerProcess:
+    """A spawned process with everything loaded, or about to be.
+
+    Args:
+        settings: what it must know.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.pulse = Pulse(CONTEXT)
+        self.age = Stillness(lambda: 0)
+        self._beating = Stillness(lambda: self.pulse.beats)
+        self._pool = ProcessPool(
+            max_workers=1, context=CONTEXT, initializer=start, initargs=(settings, self.pulse)
+        )
+        self._ending: threading.Thread | None = None
+        self.alive()  # pebble starts the process when it is first asked about it
+
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return bool(self._pool.active)
+
+    def frozen(self) -> bool:
+        """Whether the process is there but does not run; ask often."""
+        return self._beating.seconds() > FROZEN_SECONDS
+
+    def begin(
+        self, work: Callable[..., Any], arguments: tuple[Any, ...], with_tools: bool
+    ) -> Future[Any]:
+        """Give it a task; what the task raises, or one of ``DEATH``, is in the future."""
+        try:
+            return self._pool.schedule(perform, args=(work, arguments, with_tools))
+        except RuntimeError as error:  # it died while it was idle
+            failed: Future[Any] = Future()
+            failed.set_exception(BrokenProcessPool(str(error)))
+            return failed
+
+    def end(self) -> None:
+        """End the process, whatever it does; returns at once, and may be called again."""
+        if self._ending is not None:
+            return
+        self.pulse.leave()
+        self._ending = threading.Thread(target=self._end, name="end a worker", daemon=True)
+        self._ending.start()
+
+    def _end(self) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was asked to end and is not gone yet."""
+        return self._ending is not None and self._ending.is_alive()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until an ended process is gone."""
+        if self._ending is not None:
+            self._ending.join(seconds)
