@@ -179,10 +179,9 @@ def test_a_deliberately_wrong_take_index_is_caught_at_the_client(data_dir, tmp_p
             ak.sum(events.PFCands.pt)
         for skip in (False, True):
             runner = processor.Runner(
-                executor=processor.IterativeExecutor(status=False),
+                executor=processor.IterativeExecutor(status=False, retries=0),
                 schema=options["schemaclass"],
                 chunksize=500,
-                retries=0,
                 skipbadfiles=skip,
             )
             fileset = {"d": {"treename": "Events", "files": [str(data_dir / SYN)]}}
