@@ -98,8 +98,8 @@ def open_replica(location: FileLocation, url: str) -> OpenTree:
         directory = uproot.open(url, handler=handler, object_cache=None, array_cache=None)
         size_bytes, mtime_seconds = stat(directory, url)
         identity = FileIdentity(str(directory.file.uuid), size_bytes)
-        _demand_registered(location, url, identity)
         _demand_whole(location, url, size_bytes, int(directory.file.fEND))
+        _demand_registered(location, url, identity)
     except BaseException:
         if directory is not None:
             _close(directory)

@@ -26,14 +26,21 @@ def test_requests_carry_every_range_once_and_no_more_bytes_than_told(ranges, mos
     assert all(sum(b - a for a, b in request) <= most or len(request) == 1 for request in cut)
 
 
-@given(RANGES, st.integers(0, 20), st.integers(1, 200))
-def test_nothing_is_joined_beyond_the_limit_but_what_overlaps(ranges, gap, most):
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 90)), max_size=20),
+    st.integers(0, 20),
+    st.integers(1, 200),
+)
+def test_baskets_are_not_joined_to_more_than_the_limit(gaps_and_lengths, gap, most):
+    ranges, at = [], 0
+    for hole, length in gaps_and_lengths:
+        ranges.append((at + hole, at + hole + length))
+        at += hole + length
     merged = coalesce(ranges, gap, most)
-    wanted = {b for a, stop in ranges for b in range(a, stop)}
-    assert wanted <= {b for a, stop in merged for b in range(a, stop)}
-    assert all(a[1] <= b[0] for a, b in pairwise(merged))
-    overlapping = coalesce(ranges, 0, 0)
-    assert all(stop - a <= most or (a, stop) in overlapping for a, stop in merged)
+    wanted = {b for start, stop in ranges for b in range(start, stop)}
+    assert wanted <= {b for start, stop in merged for b in range(start, stop)}
+    assert all(before[1] <= after[0] for before, after in pairwise(merged))
+    assert all(stop - start <= most or (start, stop) in ranges for start, stop in merged)
 
 
 CONTENT = np.random.default_rng(2).integers(0, 256, 50_000, np.uint8)
