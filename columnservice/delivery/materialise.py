@@ -36,6 +36,7 @@ from columnservice.errors import CountsMismatch, DamagedFile, FileChanged
 from columnservice.formats import apply, format_named
 from columnservice.model import BranchRead, Column, FileLocation, Keys, Ragged, Recipe
 from columnservice.reader import FilePool, read_rows
+from columnservice.reader.progress import tick
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,10 @@ def _read_part(
     ]
     found = read_rows(tools.pool, location, reads, rows, tools.threads)
     arrays = dict(zip(reads, found.arrays, strict=True))
-    columns = {
-        name: apply(recipe, [arrays[read] for read in recipe.reads])
-        for name, recipe in recipes.items()
-    }
+    columns = {}
+    for name, recipe in recipes.items():
+        columns[name] = apply(recipe, [arrays[read] for read in recipe.reads])
+        tick()
     keys = form.keys([arrays[read] for read in key_reads])
     return _Part(keys, columns), found.url, found.source_bytes
 
@@ -185,15 +186,12 @@ def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
         part_of[mine] = len(parts)
         parts.append(part)
         source_bytes[url] = source_bytes.get(url, 0) + bytes_read
-    columns = {
-        work.column.name: gather(
-            [_checked(work.column, part.columns[work.column.name], task.lfn) for part in parts]
-            or [_empty(work.column)],
-            part_of,
-            position,
-        )
-        for work in task.columns
-    }
+    columns = {}
+    for work in task.columns:
+        name = work.column.name
+        found = [_checked(work.column, part.columns[name], task.lfn) for part in parts]
+        columns[name] = gather(found or [_empty(work.column)], part_of, position)
+        tick()
     shapes = _demand_shapes(task, columns)
     hashes = proof_hashes([part.keys for part in parts], part_of, position, start)
     batches = {task.proof: proof_batch(hashes, part_of >= 0, np.array(take.repeated))}
@@ -205,7 +203,9 @@ def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
     batches |= {
         work.piece: content_batch(work.column, columns[work.column.name]) for work in task.columns
     }
-    unkept = {
-        key: batch for key, batch in batches.items() if not tools.pieces.put(PieceKey(key), batch)
-    }
+    unkept = {}
+    for key, batch in batches.items():
+        if not tools.pieces.put(PieceKey(key), batch):
+            unkept[key] = batch
+        tick()
     return MaterialiseResult(source_bytes, time.monotonic() - begun, unkept)

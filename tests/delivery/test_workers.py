@@ -1,0 +1,196 @@
+"""Worker processes that die, freeze and hang: only the task concerned notices, if anyone does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from columnservice.delivery import process
+from columnservice.delivery.house import make_home
+from columnservice.delivery.metrics import Metrics
+from columnservice.delivery.workers import Workers
+from columnservice.errors import DamagedFile, Unavailable, Unreachable
+from columnservice.settings import Settings
+from tests.delivery import chores
+
+PATIENCE_SECONDS = 120
+DEADLINE_SECONDS = 3.0
+
+
+def until(true, what: str):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (found := true()):
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+    return found
+
+
+def count(metrics: Metrics, name: str) -> float:
+    lines = metrics.text().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(name + "_total"))
+
+
+@contextmanager
+def crew(home: Path, **changes):
+    """Workers with their own home, and their metrics."""
+    settings = Settings(home=home, **{"workers": 2, "deadline_seconds": DEADLINE_SECONDS} | changes)
+    make_home(settings)
+    metrics = Metrics()
+    workers = Workers(settings, metrics)
+    try:
+        until(lambda: workers.warm == settings.workers + 1, "the workers did not get warm")
+        yield workers, metrics
+    finally:
+        workers.stop()
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    with crew(tmp_path_factory.mktemp("workers")) as made:
+        yield made
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_everything_is_loaded_before_the_first_task(team):
+    assert all(team[0].run(chores.loaded, "a.root").result(PATIENCE_SECONDS))
+
+
+def test_what_a_task_raises_reaches_its_caller_and_costs_no_process(team):
+    workers, metrics = team
+    before = count(metrics, "columnservice_worker_deaths")
+    with pytest.raises(DamagedFile, match=r"a\.root is damaged"):
+        workers.result(workers.run(chores.fail, "a.root"))
+    assert count(metrics, "columnservice_worker_deaths") == before
+    assert workers.warm == 3
+
+
+def test_at_most_so_many_tasks_run_at_a_time_and_the_spare_is_none_of_them(team, tmp_path):
+    workers, _ = team
+    notes, go = tmp_path / "notes", tmp_path / "go"
+    notes.mkdir()
+    futures = [workers.run(chores.note_and_wait, f"{n}", notes, go) for n in range(5)]
+    until(lambda: len(list(notes.iterdir())) == 2, "two tasks begin")
+    time.sleep(0.3)
+    assert len(list(notes.iterdir())) == 2
+    assert (workers.running, workers.waiting, workers.warm) == (2, 3, 3)
+    go.touch()
+    assert len([f.result(PATIENCE_SECONDS) for f in futures]) == 5
+
+
+def test_a_task_without_progress_fails_naming_file_and_seconds_and_costs_its_process_only(
+    team, tmp_path
+):
+    workers, metrics = team
+    before = count(metrics, "columnservice_deadlines")
+    other = workers.run(chores.wait_for, "other.root", tmp_path / "go")
+    hung = workers.run(chores.note_and_hang, "/store/hung.root", tmp_path / "pid")
+    with pytest.raises(Unreachable, match=r"/store/hung\.root: nothing arrived .* for 3 s"):
+        hung.result(PATIENCE_SECONDS)
+    assert not other.done()
+    (tmp_path / "go").touch()
+    assert other.result(PATIENCE_SECONDS) == "other.root"
+    assert count(metrics, "columnservice_deadlines") == before + 1
+    pid = int((tmp_path / "pid").read_text())
+    until(lambda: not alive(pid), "the process is ended")
+    until(lambda: workers.warm == 3, "the process is replaced")
+
+
+def test_a_long_healthy_task_lives(team):
+    steps = round(2 * DEADLINE_SECONDS / 0.5)
+    task = team[0].run(chores.get_on_slowly, "long.root", 0.5, steps)
+    assert task.result(PATIENCE_SECONDS) == "long.root"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGBUS, signal.SIGSEGV, signal.SIGSTOP])
+def test_a_task_whose_process_died_or_froze_is_done_by_another(team, tmp_path, how):
+    workers, metrics = team
+    before = count(metrics, "columnservice_worker_deaths")
+    other = workers.run(chores.wait_for, "other.root", tmp_path / "go")
+    task = workers.run(chores.die_first, "a.root", tmp_path / "died", how)
+    assert task.result(PATIENCE_SECONDS) == "a.root"
+    assert count(metrics, "columnservice_worker_deaths") == before + 1
+    (tmp_path / "go").touch()
+    assert other.result(PATIENCE_SECONDS) == "other.root"
+    until(lambda: workers.warm == 3, "the process is replaced")
+
+
+def test_a_task_that_kills_every_process_fails_and_the_others_go_on(team):
+    workers, _ = team
+    with pytest.raises(Unavailable, match=r"bad\.root: two worker processes died"):
+        workers.result(workers.run(chores.die, "bad.root"))
+    assert workers.result(workers.run(chores.pid, "good.root")) > 0
+
+
+def test_an_idle_process_that_dies_is_replaced(team):
+    workers, _ = team
+    until(lambda: workers.warm == 3, "all processes are warm")
+    killed = workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS)
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: not alive(killed), "it is dead")
+    seen = set()
+    for _ in range(20):
+        seen.add(workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS))
+    assert killed not in seen
+    until(lambda: workers.warm == 3, "the process is replaced")
+
+
+def test_an_idle_process_that_freezes_is_replaced(team, monkeypatch):
+    monkeypatch.setattr(process, "FROZEN_SECONDS", 3.0)
+    workers, metrics = team
+    until(lambda: workers.warm == 3, "all processes are warm")
+    before = count(metrics, "columnservice_worker_deaths")
+    frozen = workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS)
+    os.kill(frozen, signal.SIGSTOP)
+    until(lambda: count(metrics, "columnservice_worker_deaths") > before, "it is noticed")
+    until(lambda: not alive(frozen), "it is ended")
+    until(lambda: workers.warm == 3, "the process is replaced")
+
+
+def test_sigterm_from_elsewhere_does_not_end_a_task(team, tmp_path):
+    workers, _ = team
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    task = workers.run(chores.note_and_wait, "a.root", notes, tmp_path / "go")
+    [pid] = until(lambda: [int(p.name) for p in notes.iterdir()], "the task begins")
+    os.kill(pid, signal.SIGTERM)
+    (tmp_path / "go").touch()
+    assert task.result(PATIENCE_SECONDS) == pid
+
+
+def test_the_end_of_the_workers_fails_what_runs_and_what_waits_and_leaves_no_process(tmp_path):
+    with crew(tmp_path / "home", workers=1) as (workers, _):
+        hung = workers.run(chores.note_and_hang, "a.root", tmp_path / "pid")
+        waiting = workers.run(chores.pid, "b.root")
+        pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), ""))
+        workers.stop()
+        for future in (hung, waiting, workers.run(chores.pid, "c.root")):
+            with pytest.raises(Unavailable, match="shutting down"):
+                future.result(PATIENCE_SECONDS)
+        assert not alive(pid)
+        assert workers.warm <= 1
+
+
+def test_processes_that_cannot_load_are_an_error_and_not_an_endless_wait(tmp_path):
+    settings = Settings(home=tmp_path / "home", workers=1)
+    make_home(settings)
+    settings.cache_dir.rmdir()
+    settings.cache_dir.write_text("this is no directory")
+    workers = Workers(settings, Metrics())
+    try:
+        with pytest.raises(Unavailable, match="do not start"):
+            workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS)
+        assert not workers.ready
+    finally:
+        workers.stop()
