@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """How long an origin's word is believed that a parent file is unchanged."""
     revalidate_wait_seconds: float = Field(default=5.0, gt=0)
     """How long a request waits for origins to confirm that; then it is served as unverified."""
+    upload_limit_bytes: int = Field(default=512 * MEGABYTE, gt=0)
+    """Size of the EventKeys that a client may upload for one file (16 bytes an event)."""
     witness_events: int = Field(default=1000, ge=1)
     """Events compared per local file when a dataset is registered with a parent."""
 

@@ -12,6 +12,7 @@ Knows Arrow and NumPy; neither HTTP nor files.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 UNVERIFIED = "unverified"
 """Metadata of a batch whose parents' origin could not be asked whether they are unchanged."""
+COMPRESSION_HEADER = "X-Arrow-Compression"
+"""Request header: ``zstd`` or ``lz4`` for compressed Arrow buffers."""
 PROBLEM = "problem"
 """Metadata of an empty last batch that says why a reply ends early (a problem document)."""
 
@@ -66,6 +69,17 @@ def row_hashes(keys: Keys, present: NDArray[np.bool_], first_row: int) -> NDArra
 def checksum(hashes: NDArray[np.uint64]) -> str:
     """The proof of a range: the wrapped sum of its row hashes, as 16 hexadecimal digits."""
     return f"{int(np.add.reduce(hashes, dtype=np.uint64)):016x}"
+
+
+def keys_digest(keys: Keys) -> str:
+    """The name of a File by its EventKeys: 32 hexadecimal digits (BLAKE2b, 16 bytes).
+
+    Over ``eventindex1``, then all runs, lumis (little-endian uint32) and events (uint64).
+    """
+    found = hashlib.blake2b(b"eventindex1", digest_size=16)
+    for values, kind in ((keys.run, "<u4"), (keys.lumi, "<u4"), (keys.event, "<u8")):
+        found.update(np.ascontiguousarray(values, dtype=kind).data)
+    return found.hexdigest()
 
 
 def column_to_json(column: Column) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
@@ -24,12 +24,17 @@ from columnservice.catalogue.partitions import partitions_of
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
 from columnservice.delivery.stream import Assembled, Stream
+from columnservice.delivery.uploads import record_of
 from columnservice.errors import ColumnServiceError, RequestError, problem
+from columnservice.formats import format_named
+from columnservice.model import Column
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["columns"])
 UUID_PATTERN = r"^[0-9a-fA-F-]{32,36}$"
 MOST_COLUMNS = 5000
 OPENERS = 128
+# Clients on a slow link ask for compressed buffers; others map what they receive as it is.
+Compression = Annotated[Literal["zstd", "lz4"] | None, Header(alias=wire.COMPRESSION_HEADER)]
 
 
 class ColumnQuery(BaseModel):
@@ -53,8 +58,22 @@ def list_columns(name: str, house: Home, caller: Caller) -> dict[str, Any]:
         "dataset": name,
         "format": dataset.format,
         "parent": dataset.parent,
+        "witnesses": _witnesses(dataset.format, [o.column for o in offered]),
         "columns": [wire.column_to_json(o.column) for o in offered],
     }
+
+
+def _witnesses(format_name: str, columns: Sequence[Column]) -> list[str]:
+    """The local event scalars that an upload of EventKeys should bring along for comparison."""
+    form = format_named(format_name)
+    named = {w.column for w in form.witnesses}
+    return [
+        c.name
+        for c in columns
+        if c.origin == "local"
+        and c.type.startswith(("int", "uint", "float"))
+        and (c.name in named or form.common_scalars)
+    ]
 
 
 @router.get("/partitions")
@@ -63,7 +82,7 @@ def list_partitions(
 ) -> dict[str, Any]:
     """The Partitions of a File: requests along them touch the fewest Pieces."""
     demand_read(caller, name)
-    record = house.catalogue.file(name, file)
+    record = record_of(house.catalogue, house.settings.index_dir, name, file)
     parts = partitions_of(record, house.settings.partition_events)
     return {"partitions": [[p.start, p.stop] for p in parts]}
 
@@ -102,8 +121,11 @@ class _Reply(StreamingResponse):
 
     media_type = wire.MEDIA_TYPE
 
-    def __init__(self, stream: Stream, first: Assembled | None, house: House) -> None:
-        super().__init__(_body(stream, first, house), headers={"Cache-Control": "no-store"})
+    def __init__(
+        self, stream: Stream, first: Assembled | None, house: House, compression: str | None
+    ) -> None:
+        body = _body(stream, first, house, compression)
+        super().__init__(body, headers={"Cache-Control": "no-store"})
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +144,9 @@ async def _next(stream: Stream) -> Assembled | None:
     return batch
 
 
-async def _body(stream: Stream, first: Assembled | None, house: House) -> AsyncIterator[bytes]:
+async def _body(
+    stream: Stream, first: Assembled | None, house: House, compression: str | None
+) -> AsyncIterator[bytes]:
     """The Arrow stream of a reply, batch by batch.
 
     A failure after the first batch ends the stream with an empty batch that carries the problem,
@@ -130,7 +154,8 @@ async def _body(stream: Stream, first: Assembled | None, house: House) -> AsyncI
     """
     sink = _Chunks()
     schema = first[0].schema if first else stream.empty().schema
-    writer = pa.ipc.new_stream(sink, schema)
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    writer = pa.ipc.new_stream(sink, schema, options=options)
 
     def written(batch: Assembled) -> bytes:
         writer.write_batch(batch[0], custom_metadata=batch[1])
@@ -154,7 +179,9 @@ async def _body(stream: Stream, first: Assembled | None, house: House) -> AsyncI
     yield sink.take()
 
 
-async def _answer(house: House, caller: Principal, request: ColumnRequest) -> StreamingResponse:
+async def _answer(
+    house: House, caller: Principal, request: ColumnRequest, compression: str | None
+) -> StreamingResponse:
     demand_read(caller, request.dataset)
     if request.start > request.stop:
         raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
@@ -162,7 +189,7 @@ async def _answer(house: House, caller: Principal, request: ColumnRequest) -> St
     opening = await to_thread.run_sync(house.delivery.open, request, limiter=_openers())
     stream = await asyncio.wrap_future(opening)
     try:
-        return _Reply(stream, await _next(stream), house)
+        return _Reply(stream, await _next(stream), house, compression)
     except BaseException:
         stream.close()
         raise
@@ -177,17 +204,17 @@ async def get_columns(
     column: Annotated[list[str], Query(min_length=1, max_length=MOST_COLUMNS)],
     house: Home,
     caller: Caller,
+    compression: Compression = None,
 ) -> StreamingResponse:
     """Values of some Columns for rows ``start`` to ``stop`` of a File, as an Arrow stream."""
-    return await _answer(
-        house, caller, ColumnRequest(name, file.lower(), start, stop, tuple(column))
-    )
+    request = ColumnRequest(name, file.lower(), start, stop, tuple(column))
+    return await _answer(house, caller, request, compression)
 
 
 @router.post("/columns/query")
 async def query_columns(
-    name: str, query: ColumnQuery, house: Home, caller: Caller
+    name: str, query: ColumnQuery, house: Home, caller: Caller, compression: Compression = None
 ) -> StreamingResponse:
     """The same, with hundreds of Columns in a JSON body."""
     request = ColumnRequest(name, query.file.lower(), query.start, query.stop, tuple(query.columns))
-    return await _answer(house, caller, request)
+    return await _answer(house, caller, request, compression)

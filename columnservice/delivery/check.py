@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from columnservice.alignment.files import open_arrow
 from columnservice.alignment.gather import gather
 from columnservice.alignment.takeindex import TakeIndex
 from columnservice.alignment.witness import WitnessResult, count_agreeing, demand_agreement
 from columnservice.delivery.materialise import Tools, make_join, open_take
 from columnservice.delivery.tasks import CheckResult, CheckTask
+from columnservice.errors import DamagedFile
 from columnservice.formats import apply, format_named
 from columnservice.model import FileLocation, OfferedColumn, Ragged
 from columnservice.reader import read_rows
@@ -31,11 +36,38 @@ def _is_number(column: OfferedColumn) -> bool:
     return column.column.depth == 0 and [m.name for m in column.column.members] == [""]
 
 
+def _local_numbers(task: CheckTask) -> dict[str, bool]:
+    """The local Columns that can be had, and whether each is one number per event."""
+    if task.uploaded:
+        return dict.fromkeys(_uploaded(task).schema.names, True)
+    return {name: _is_number(o) for name, o in _readable(task.local_columns).items()}
+
+
+def _uploaded(task: CheckTask) -> pa.RecordBatch:
+    batch = open_arrow(Path(task.uploaded))
+    if batch is None:
+        raise DamagedFile(f"The uploaded witnesses of {task.join.local.lfn} are gone.")
+    return batch
+
+
+def _local_values(
+    tools: Tools, task: CheckTask, columns: Sequence[tuple[str, bool]], rows: NDArray[np.int64]
+) -> Values:
+    if not task.uploaded:
+        readable = _readable(task.local_columns)
+        return _read_values(tools, task.join.local, readable, columns, rows)
+    batch, held = _uploaded(task), np.ones(len(rows), np.bool_)
+    return {
+        name: Ragged((), {"": batch.column(name).to_numpy()[rows], "held": held})
+        for name, _ in columns
+    }
+
+
 def _pairs(task: CheckTask) -> Iterator[tuple[str, tuple[str, bool], tuple[str, bool]]]:
     """(Witness, local Column, parent Column) that all Files hold; the flag: take the first item."""
     local_format = format_named(task.join.local_format)
     parent_format = format_named(task.join.parent_format)
-    local = _readable(task.local_columns)
+    local = _local_numbers(task)
     parents = [_readable(columns) for columns in task.parent_columns]
     seen = set()
     for witness in local_format.witnesses:
@@ -50,8 +82,8 @@ def _pairs(task: CheckTask) -> Iterator[tuple[str, tuple[str, bool], tuple[str, 
             yield witness.name, (witness.column, witness.first), (other.column, other.first)
     if local_format.common_scalars and parent_format.common_scalars:
         keys = {"runNumber", "lumiBlock", "eventNumber"}
-        for name, column in local.items():
-            if name in seen or name.rpartition(".")[2] in keys or not _is_number(column):
+        for name, is_number in local.items():
+            if name in seen or name.rpartition(".")[2] in keys or not is_number:
                 continue
             if all(name in held and _is_number(held[name]) for held in parents):
                 yield name, (name, False), (name, False)
@@ -100,9 +132,7 @@ def _compare(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[WitnessRe
     rows = sample_rows(index, task.sample_events)
     if not pairs or not len(rows):
         return ()
-    local = _read_values(
-        tools, task.join.local, _readable(task.local_columns), [p[1] for p in pairs], rows
-    )
+    local = _local_values(tools, task, [p[1] for p in pairs], rows)
     file, row = index.file[rows], index.row[rows]
     parts: list[Values] = []
     part_of, position = np.full(len(rows), -1, np.int32), np.zeros(len(rows), np.int64)

@@ -28,6 +28,7 @@ from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
+from columnservice.delivery.uploads import record_of
 from columnservice.delivery.workers import Workers
 from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
 from columnservice.model import Dataset, FileRecord, Ragged
@@ -110,7 +111,7 @@ class Delivery:
         dataset = self._catalogue.dataset(request.dataset)
         if dataset.parent is not None and self._has_declared(dataset.parent):
             parent = self._catalogue.dataset(dataset.parent)
-            record = self._catalogue.file(dataset.name, request.file)
+            record = self._local(request)
             if self._catalogue.declared(parent.name, record.lumis):
                 return self._open_later(request, parent, record)
         opened: Future[Stream] = Future()
@@ -133,9 +134,18 @@ class Delivery:
         future.add_done_callback(lambda _: share.close())
         return future
 
+    def _local(self, request: ColumnRequest) -> FileRecord:
+        """The local File of a request, registered or uploaded."""
+        index_dir = self._settings.index_dir
+        return record_of(self._catalogue, index_dir, request.dataset, request.file)
+
     def _stream(self, request: ColumnRequest) -> Stream:
         found = plan(
-            self._catalogue, request, self._settings.partition_events, self._settings.xcaches
+            self._catalogue,
+            request,
+            self._local(request),
+            self._settings.partition_events,
+            self._settings.xcaches,
         )
         verified = self._freshness.check(found.parents)
         share = Share(self._places)

@@ -192,13 +192,21 @@ def _demand_range(request: ColumnRequest, record: FileRecord) -> None:
 def plan(
     catalogue: Catalogue,
     request: ColumnRequest,
+    record: FileRecord,
     partition_events: int,
     xcaches: Mapping[str, str],
 ) -> Plan:
     """Work out a request.
 
+    Args:
+        catalogue: what is registered.
+        request: what is asked for.
+        record: the local File that the request names.
+        partition_events: target size of a Partition.
+        xcaches: origin prefix → cache prefix.
+
     Raises:
-        UnknownDataset, UnknownFile, UnknownColumn, UnsupportedColumn, OutOfRange, RequestError.
+        UnknownDataset, UnknownColumn, UnsupportedColumn, OutOfRange, RequestError.
     """
     dataset = catalogue.dataset(request.dataset)
     if dataset.parent is None:
@@ -207,7 +215,6 @@ def plan(
             "Register it with --parent.",
         )
     parent = catalogue.dataset(dataset.parent)
-    record = catalogue.file(dataset.name, request.file)
     _demand_range(request, record)
     columns = choose(columns_of(catalogue, dataset.name), request.columns, dataset.name)
     parents = parents_of(catalogue, parent.name, record, xcaches)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from columnservice.alignment.eventindex import eventindex_path
 from columnservice.cache.inflight import Inflight
@@ -22,9 +22,16 @@ from columnservice.delivery.check import check
 from columnservice.delivery.materialise import make_keys
 from columnservice.delivery.plan import join_task, parents_of
 from columnservice.delivery.tasks import CheckResult, CheckTask
+from columnservice.delivery.uploads import Upload, remember, write_upload
 from columnservice.delivery.workers import Workers
-from columnservice.errors import ColumnServiceError, FileChanged, TransportError, Unavailable
-from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
+from columnservice.errors import (
+    ColumnServiceError,
+    FileChanged,
+    RequestError,
+    TransportError,
+    Unavailable,
+)
+from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange, OfferedColumn
 from columnservice.reader import location_of
 from columnservice.settings import Settings
 
@@ -228,15 +235,25 @@ class Registrar:
         """
         if dataset.parent is None:
             return None
+        return self._checked(dataset, record, columnset.columns)
+
+    def _checked(
+        self,
+        dataset: Dataset,
+        record: FileRecord,
+        columns: tuple[OfferedColumn, ...],
+        uploaded: str = "",
+    ) -> CheckResult:
+        assert dataset.parent is not None
         parent = self._catalogue.dataset(dataset.parent)
         self.open_declared(parent, record.lumis)
-        local = location_of(record, self._settings.xcaches)
         parents = parents_of(self._catalogue, parent.name, record, self._settings.xcaches)
+        local = location_of(record, self._settings.xcaches)
         join, keys = join_task(dataset, parent, parents, local)
         for future in [self._workers.submit(make_keys, task) for task in keys]:
             self._workers.result(future)
-        columns = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
-        task = CheckTask(join, columnset.columns, columns, self._settings.witness_events)
+        above = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
+        task = CheckTask(join, columns, above, self._settings.witness_events, uploaded)
         return self._workers.result(self._workers.submit(check, task))
 
     def open_declared(self, dataset: Dataset, lumis: Sequence[LumiRange]) -> None:
@@ -259,6 +276,23 @@ class Registrar:
 
         urls = self._catalogue.declared(dataset.name, lumis)
         self._opening.run([(dataset.name, url) for url in urls], work)
+
+    def accept(self, dataset: Dataset, upload: Upload) -> dict[str, Any]:
+        """Join uploaded EventKeys with the parents and compare the Witnesses that came along.
+
+        Raises:
+            RequestError: the Dataset has no parent.
+            WrongParent: the file is of another sample.
+        """
+        if dataset.parent is None:
+            raise RequestError(f"{dataset.name} has no parent dataset.", "Register one.")
+        path = write_upload(self._settings.index_dir, upload)
+        record = upload.record
+        try:
+            result = self._checked(dataset, record, (), str(path))
+        finally:
+            path.unlink(missing_ok=True)
+        return remember(self._catalogue, dataset.name, upload, result)
 
     def keep_check(self, dataset: str, record: FileRecord, result: CheckResult) -> None:
         """Keep what a check found, by File."""

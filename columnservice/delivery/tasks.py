@@ -49,12 +49,14 @@ class CheckTask:
         local_columns: what the local File holds.
         parent_columns: for each parent File, what it holds.
         sample_events: how many events are compared.
+        uploaded: path of an Arrow file with local values, for a File that the service never sees.
     """
 
     join: JoinTask
     local_columns: tuple[OfferedColumn, ...]
     parent_columns: tuple[tuple[OfferedColumn, ...], ...]
     sample_events: int
+    uploaded: str = ""
 
 
 @dataclass(frozen=True)

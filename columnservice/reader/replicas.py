@@ -73,6 +73,8 @@ def replicas_of(url: str, xcaches: Mapping[str, str]) -> tuple[str, ...]:
 
 def location_of(record: FileRecord, xcaches: Mapping[str, str]) -> FileLocation:
     """Where to read a registered File, and what it must turn out to be."""
+    if not record.url:  # only the keys of an uploaded file are known
+        return FileLocation(record.lfn, (), record.tree, record.identity)
     replicas = replicas_of(record.url, xcaches if record.through_cache else {})
     return FileLocation(record.lfn, replicas, record.tree, record.identity)
 
