@@ -7,7 +7,7 @@ from typing import IO, Annotated, Any
 
 import pyarrow as pa
 from anyio import to_thread
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Request
 
 from columnservice.api.auth import Caller, demand_read
 from columnservice.api.rooms import Home
@@ -30,7 +30,7 @@ def show_eventindex(name: str, digest: Digest, house: Home, caller: Caller) -> d
 
 @router.put("/{digest}", status_code=201)
 async def put_eventindex(
-    name: str, digest: Digest, request: Request, response: Response, house: Home, caller: Caller
+    name: str, digest: Digest, request: Request, house: Home, caller: Caller
 ) -> dict[str, Any]:
     """Upload the EventKeys of all rows of a file, as an Arrow stream.
 
@@ -45,7 +45,7 @@ async def put_eventindex(
             if size_bytes > limit_bytes:
                 raise RequestError(
                     f"The upload is larger than {limit_bytes} bytes.",
-                    "Split the file, or ask the operator to raise COLUMNSERVICE_UPLOAD_LIMIT_BYTES.",
+                    "Split the file, or ask for a larger COLUMNSERVICE_UPLOAD_LIMIT_BYTES.",
                 )
             body.write(chunk)
         body.seek(0)

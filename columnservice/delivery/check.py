@@ -6,7 +6,6 @@ Knows files, formats and alignment; no database.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
 from pathlib import Path
 
 import numpy as np
