@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import columnservice
-from columnservice.cli import cache, columns, dataset, demo, fetch, serve
+from columnservice.cli import cache, columns, dataset, demo, doctor, fetch, serve
 
 app = typer.Typer(
     name="columnservice",
@@ -25,6 +25,7 @@ app.command("columns")(columns.columns)
 app.command("fetch")(fetch.fetch)
 app.add_typer(cache.app, name="cache")
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
