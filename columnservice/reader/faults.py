@@ -64,7 +64,7 @@ ABSENT = FailureClass(
 )  # fmt: skip
 REFUSED = FailureClass(
     "refused", Unreachable, "cannot be read", 2, "next", "server",
-    "Check that the server runs and that its address is right: `columnservice doctor`.",
+    "Check that the server runs and that its address is right.",
 )  # fmt: skip
 STALLED = FailureClass(
     "stalled", Unreachable, "cannot be read", 1, "next", "nothing",
@@ -72,7 +72,7 @@ STALLED = FailureClass(
 )  # fmt: skip
 TIMED_OUT = FailureClass(
     "timed out", Unreachable, "cannot be read", 1, "next", "server",
-    "The server does not answer: try again, and see `columnservice doctor`.",
+    "The server does not answer: try again; if it lasts, it must be restarted.",
 )  # fmt: skip
 DAMAGED = FailureClass(
     "damaged", DamagedFile, "is truncated or corrupted", 0, "origin", "replica",
