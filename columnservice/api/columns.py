@@ -140,7 +140,8 @@ async def _next(stream: Stream) -> Assembled | None:
     future = await to_thread.run_sync(stream.next)
     if future is None:
         return None
-    batch: Assembled = await asyncio.wrap_future(future)
+    # Others may wait for the same batch: who leaves must not cancel it.
+    batch: Assembled = await asyncio.shield(asyncio.wrap_future(future))
     return batch
 
 

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,7 @@ from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+PartKey: TypeAlias = tuple[int, int, tuple[str, ...], bool]
 # Pieces may be evicted between being made and being read; more often than this is no accident.
 TRIES = 3
 
@@ -66,7 +67,8 @@ class Delivery:
         # A thread for each place: who has one never waits for a thread.
         self._threads = ThreadPoolExecutor(settings.queue_limit, thread_name_prefix="make")
         self._draining = False
-        self._lock = threading.Lock()
+        self._parts: dict[PartKey, Future[Assembled]] = {}
+        self._lock = threading.RLock()
         self._streams = 0
 
     @property
@@ -154,7 +156,9 @@ class Delivery:
         def begin(part: PartPlan, due: bool) -> Future[Assembled] | None:
             batch = self._ready(part, verified)
             if batch is None and not refused:
-                batch = self._begin(share, lambda: self._part(found, part, verified))
+                # A reply that has begun may go on, however many others came meanwhile.
+                going_on = due and part is not found.parts[0]
+                batch = self._begin_part(share, found, part, verified, going_on)
             if batch is None and due:
                 raise self._turned_away()
             return batch
@@ -178,9 +182,30 @@ class Delivery:
             return Unavailable("The service is shutting down.")
         return Unavailable("Too many columns wait to be read.")
 
-    def _begin(self, share: Share, work: Callable[[], T]) -> Future[T] | None:
+    def _begin_part(
+        self, share: Share, found: Plan, part: PartPlan, verified: bool, even_if_full: bool
+    ) -> Future[Assembled] | None:
+        """Have a part made; whoever asks for the same meanwhile shares it and needs no place."""
+        key = (part.start, part.stop, part.pieces(), verified)
+        with self._lock:
+            batch = self._parts.get(key)
+            if batch is None:
+                batch = self._begin(share, lambda: self._part(found, part, verified), even_if_full)
+                if batch is None:
+                    return None
+                self._parts[key] = batch
+                batch.add_done_callback(lambda _: self._forget(key))
+            return batch
+
+    def _forget(self, key: PartKey) -> None:
+        with self._lock:
+            self._parts.pop(key, None)
+
+    def _begin(
+        self, share: Share, work: Callable[[], T], even_if_full: bool = False
+    ) -> Future[T] | None:
         """Have work done that waits for storages; None when there is no place for it."""
-        if not share.take():
+        if not share.take(even_if_full):
             return None
         future = self._threads.submit(work)
         future.add_done_callback(lambda _: share.give_back())

@@ -1,4 +1,4 @@
-"""How many Partitions may wait to be made, counted; nobody ever waits for a place.
+"""How many Partitions may wait to be made, counted; nobody ever waits for a place here.
 
 Knows nothing of what is made.
 """
@@ -25,10 +25,10 @@ class Places:
         """How many are taken."""
         return self._taken
 
-    def take(self) -> bool:
+    def take(self, even_if_full: bool = False) -> bool:
         """Take a place, if there is one."""
         with self._lock:
-            if self._taken >= self._limit:
+            if self._taken >= self._limit and not even_if_full:
                 return False
             self._taken += 1
             return True
@@ -40,10 +40,7 @@ class Places:
 
 
 class Share:
-    """The places of one reply.
-
-    One is kept from its first use to the end, so that a reply that has begun can go on, however
-    many others come.
+    """The places of one reply; one is kept from its first use to the end.
 
     Args:
         places: where they are taken from.
@@ -56,11 +53,14 @@ class Share:
         self._closed = False
         self._lock = threading.Lock()
 
-    def take(self) -> bool:
-        """Use a place, if there is one."""
+    def take(self, even_if_full: bool = False) -> bool:
+        """Use a place, if there is one; a reply that has begun may have one even if all are taken.
+
+        There are never more of these than replies.
+        """
         with self._lock:
             if self._used == self._held:
-                if not self._places.take():
+                if not self._places.take(even_if_full):
                     return False
                 self._held += 1
             self._used += 1

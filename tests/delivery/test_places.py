@@ -19,6 +19,19 @@ def test_no_more_places_are_given_than_there_are():
     assert places.taken == 2
 
 
+def test_a_reply_that_has_begun_gets_a_place_even_if_all_are_taken():
+    places = Places(1)
+    first, second = Share(places), Share(places)
+    assert first.take()
+    assert not second.take()
+    assert second.take(even_if_full=True)
+    assert places.taken == 2
+    second.give_back()
+    second.close()
+    assert places.taken == 1
+    assert not Share(places).take()
+
+
 def test_a_reply_keeps_one_place_between_its_partitions():
     places = Places(1)
     first, second = Share(places), Share(places)

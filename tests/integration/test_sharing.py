@@ -130,14 +130,14 @@ def test_beyond_the_queue_requests_are_turned_away_and_what_is_cached_is_served(
         refused = [one.outcome for one in waiting if one.done]
         assert all(isinstance(error, Unavailable) for error in refused)
         url = f"{place.service.url}/v1/datasets/{place.dataset}/columns/query"
-        reply = place.service.http.request("POST", url, json=place.body(["PFCands_dxy"]))
+        reply = place.http.request("POST", url, json=place.body(["PFCands_dxy"]))
         assert (reply.status, int(reply.headers["Retry-After"]) > 0) == (503, True)
         for _ in range(3):
             place.demand_right("PFCands_dz")
         many = [Later(place, "PFCands_dz") for _ in range(100)]
         assert all(len(one.result().present) == place.pair.events for one in many)
         assert place.ready() == 200
-        assert place.service.http.request("GET", place.service.url + "/healthz").status == 200
+        assert place.http.request("GET", place.service.url + "/healthz").status == 200
         assert place.metric("turned_away_total") >= len(refused) + 1
     for one in waiting:
         if one.outcome not in refused:
@@ -159,7 +159,7 @@ def test_a_huge_request_does_not_block_a_small_one(place):
         replies = []
 
         def ask() -> None:
-            reply = place.service.http.request("POST", url, json=small)
+            reply = place.http.request("POST", url, json=small)
             replies.append((reply, huge.done))
 
         thread = threading.Thread(target=ask, daemon=True)

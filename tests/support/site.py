@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from columnservice import wire
 from columnservice.errors import ColumnServiceError, from_problem
 from columnservice.model import Column
@@ -37,6 +39,10 @@ class Site:
     dataset: str = LOCAL
     _known: dict[str, Column] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        timeout = urllib3.Timeout(PATIENCE_SECONDS)
+        self.http = urllib3.PoolManager(maxsize=128, timeout=timeout, retries=False)
+
     def register(self, urls: Sequence[str | Path]) -> None:
         """Register the pair, its parents under these URLs."""
         parent = f"{self.dataset}_parent"
@@ -61,9 +67,7 @@ class Site:
             ColumnServiceError: what the service says instead.
         """
         url = f"{self.service.url}/v1/datasets/{self.dataset}/columns/query"
-        reply = self.service.http.request(
-            "POST", url, json=self.body(names), timeout=PATIENCE_SECONDS
-        )
+        reply = self.http.request("POST", url, json=self.body(names))
         if reply.status != 200:
             raise from_problem(json.loads(reply.data))
         return answer_of(reply.data, self.columns(names))
@@ -141,7 +145,10 @@ def site(
     with running_service(home or folder / "home", roots, settings) as service:
         made = Site(service, pair)
         made.register(urls)
-        yield made
+        try:
+            yield made
+        finally:
+            made.http.clear()
 
 
 def incoming(home: Path) -> list[str]:
