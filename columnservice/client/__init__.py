@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from columnservice.client.client import Service, connect
 from columnservice.client.dataset import ColumnList, RemoteDataset
+from columnservice.client.fetching import ColumnServiceWarning
 from columnservice.client.reply import Reply
+from columnservice.client.report import Report
 
-__all__ = ["ColumnList", "RemoteDataset", "Reply", "Service", "connect"]
+__all__ = [
+    "ColumnList",
+    "ColumnServiceWarning",
+    "RemoteDataset",
+    "Reply",
+    "Report",
+    "Service",
+    "connect",
+]

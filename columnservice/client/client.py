@@ -7,45 +7,84 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
 from columnservice import wire
 from columnservice.client.dataset import ColumnList, RemoteDataset
-from columnservice.client.reply import Reply, read_reply
+from columnservice.client.fetching import DataRequest, fetch
+from columnservice.client.reply import Reply
+from columnservice.client.replycache import ReplyCache
+from columnservice.client.report import LEDGER, Report
 from columnservice.client.transport import READ_TIMEOUT_SECONDS, Transport
-from columnservice.errors import OutOfRange
+from columnservice.errors import RequestError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-PROGRESS_AFTER_SECONDS = 2.0
-_LONGEST_QUERY = 1500
-"""Characters of a query string up to which a data request is a GET, which caches may keep."""
+EAGER_LIMIT_BYTES = 2_000_000_000
+CACHE_LIMIT_BYTES = 10_000_000_000
+
+
+class Catalogue(NamedTuple):
+    """A Dataset's Format, its Columns, and the local ones that tell samples apart."""
+
+    format: str
+    columns: ColumnList
+    witnesses: tuple[str, ...]
 
 
 def connect(
-    url: str | None = None, *, read_timeout_seconds: float = READ_TIMEOUT_SECONDS
+    url: str | None = None,
+    *,
+    read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+    compression: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_limit_bytes: int = CACHE_LIMIT_BYTES,
 ) -> Service:
     """The service at ``url``, at ``COLUMNSERVICE_URL``, or on this host. Nothing is sent yet.
 
     A bearer token is found by WLCG discovery at each request and sent as a header only.
 
+    Args:
+        url: base URL.
+        read_timeout_seconds: how long to wait for the next byte of an answer.
+        compression: ``"zstd"``, ``"lz4"`` or ``"none"``; None: zstd, but for a service on this
+            host, where it would cost more than it saves.
+        cache_dir: keep replies on this disk and use them again when the service confirms them;
+            None: do not.
+        cache_limit_bytes: how much may be kept there.
+
     Raises:
-        RequestError: the URL is not one.
+        RequestError: the URL is not one, or there is no such compression.
+        SetupError: ``cache_dir`` cannot be used.
     """
-    told = url or os.environ.get("COLUMNSERVICE_URL") or DEFAULT_URL
-    return Service(Transport(told.rstrip("/"), read_timeout_seconds))
+    told = (url or os.environ.get("COLUMNSERVICE_URL") or DEFAULT_URL).rstrip("/")
+    transport = Transport(told, read_timeout_seconds)
+    if compression is None:
+        compression = "none" if _is_here(told) else wire.COMPRESSIONS[0]
+    if compression not in (*wire.COMPRESSIONS, "none"):
+        raise RequestError(
+            f"compression={compression!r} is unknown.",
+            f"Choose {', '.join(wire.COMPRESSIONS)} or none.",
+        )
+    cache = None if cache_dir is None else ReplyCache.below(cache_dir, cache_limit_bytes)
+    return Service(transport, None if compression == "none" else compression, cache)
 
 
 @dataclass(frozen=True)
 class Service:
-    """A column service, as a client sees it. Picklable; each process opens its own connections."""
+    """A column service, as a client sees it. Picklable; each process opens its own connections.
+
+    Attributes:
+        transport: where it is.
+        compression: of replies; None for none.
+        cache: where replies are kept; None for nowhere.
+    """
 
     transport: Transport
+    compression: str | None = None
+    cache: ReplyCache | None = None
 
     @property
     def url(self) -> str:
@@ -83,13 +122,13 @@ class Service:
             UnknownDataset: there is none of that name.
             TransportError: the service did not answer.
         """
-        return self.catalogue(dataset)[1]
+        return self.catalogue(dataset).columns
 
-    def catalogue(self, dataset: str) -> tuple[str, ColumnList]:
-        """The Format of a Dataset and its Columns; raises what ``columns`` raises."""
+    def catalogue(self, dataset: str) -> Catalogue:
+        """What a Dataset offers; raises what ``columns`` raises."""
         document = self.transport.json(f"/v1/datasets/{quote(dataset, safe='')}/columns")
         columns = ColumnList([wire.column_from_json(c) for c in document["columns"]])
-        return document["format"], columns
+        return Catalogue(document["format"], columns, tuple(document.get("witnesses", ())))
 
     def fetch(
         self, dataset: str, uuid: str, start: int, stop: int, columns: Sequence[str]
@@ -110,22 +149,22 @@ class Service:
             AlignmentError: the service cannot join these rows.
             TransportError: the answer did not arrive whole.
         """
-        if not 0 <= start <= stop:
-            raise OutOfRange(f"Rows {start} to {stop} are not a range.")
-        base = f"/v1/datasets/{quote(dataset, safe='')}/columns"
-        query = [("file", uuid), ("start", str(start)), ("stop", str(stop))]
-        query += [("column", name) for name in columns]
-        with _progress(f"{len(columns)} columns of {dataset}, rows {start} to {stop}"):
-            if len(urlencode(query)) <= _LONGEST_QUERY:
-                body = self.transport.request(
-                    "GET", f"{base}/data", query=query, accept=wire.MEDIA_TYPE
-                )
-            else:
-                wanted = {"file": uuid, "start": start, "stop": stop, "columns": list(columns)}
-                body = self.transport.request(
-                    "POST", f"{base}/query", document=wanted, accept=wire.MEDIA_TYPE
-                )
-        return read_reply(body, start, stop)
+        request = DataRequest(dataset, uuid, start, stop, tuple(columns))
+        return self.ask(request)
+
+    def ask(self, request: DataRequest, *, ahead: bool = False) -> Reply:
+        """The reply to a request, as ``fetch`` gives it; ``ahead``: nobody waits for it yet."""
+        return fetch(
+            self.transport, request, compression=self.compression, cache=self.cache, ahead=ahead
+        )
+
+    def report(self, *, clear: bool = False) -> Report:
+        """What this process was given so far: traffic, and the provenance of every column used.
+
+        Args:
+            clear: begin anew afterwards, so that the next report tells of the next analysis only.
+        """
+        return LEDGER.report(self.url, clear=clear)
 
     def nanoevents(
         self,
@@ -133,6 +172,10 @@ class Service:
         dataset: str | Sequence[str] | None = None,
         columns: str | Sequence[str] | None = None,
         missing: str = "error",
+        *,
+        prefetch: Iterable[Any] | Report = (),
+        read_ahead: bool = True,
+        eager_limit_bytes: int = EAGER_LIMIT_BYTES,
     ) -> dict[str, Any]:
         """Arguments for ``NanoEventsFactory.from_root(…, **these)``: columns appear as branches.
 
@@ -145,28 +188,60 @@ class Service:
             columns: names or fnmatch patterns of the remote columns to offer; None: all.
             missing: ``"error"`` raises MissingParent when a requested event has no parent;
                 ``"mask"`` gives empty lists, NaN, 0 or False there, and ``events.hasParent``.
+            prefetch: columns to ask for together at the first touch of each range: names, an
+                ``access_log``, the ``columns`` of a Runner's metrics, or an earlier ``report()``.
+                Names of local branches among them are ignored.
+            read_ahead: fetch the next range in the background once two neighbours were read.
+            eager_limit_bytes: eager mode refuses to load more than this.
 
         Raises:
             RequestError: unknown dataset or column, or another value of ``missing``.
             TransportError: the service did not answer.
         """
-        # By name: the client must not depend on uproot and coffea, which the plugin imports.
-        plugin = importlib.import_module("columnservice.nanoevents")
-        options: dict[str, Any] = plugin.options(self, schema, dataset, columns, missing)
+        choice = {
+            "dataset": dataset,
+            "columns": columns,
+            "missing": missing,
+            "prefetch": prefetch,
+            "read_ahead": read_ahead,
+            "eager_limit_bytes": eager_limit_bytes,
+        }
+        options: dict[str, Any] = _plugin().options(self, schema, **choice)
         return options
 
+    def run(
+        self, runner: Any, fileset: Any, processor: Any, *, missing: str = "error", **more: Any
+    ) -> Any:
+        """Run a coffea ``Runner`` over a fileset, each file with the columns of its own Dataset.
 
-@contextmanager
-def _progress(what: str) -> Iterator[None]:
-    """Says on stderr what is being waited for, once the wait has become long."""
+        A file belongs to the Dataset that its metadata names
+        (``{"metadata": {"columnservice": NAME}}``), else to the one that holds its UUID. What all
+        processes fetched is in ``report()`` afterwards.
 
-    def say() -> None:
-        print(f"columnservice: waiting for {what} …", file=sys.stderr, flush=True)
+        Args:
+            runner: a coffea ``Runner``; its schema may be any that ``nanoevents`` takes.
+            fileset: as for the Runner; a path of a JSON file, too.
+            processor: as for the Runner.
+            missing: as for ``nanoevents``.
+            more: ``columns``, ``prefetch`` and ``read_ahead`` as for ``nanoevents``; all else goes
+                to the Runner (``treename``, ``trace``, ``uproot_options``, …).
 
-    timer = threading.Timer(PROGRESS_AFTER_SECONDS, say)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+        Returns:
+            What the Runner returns.
+
+        Raises:
+            RequestError: unknown dataset or column, or a fileset that cannot have columns.
+            TransportError: the service did not answer.
+        """
+        return _plugin().run(self, runner, fileset, processor, missing=missing, **more)
+
+
+def _plugin() -> Any:
+    """The coffea plugin, by name: the client must not depend on uproot and coffea."""
+    return importlib.import_module("columnservice.nanoevents")
+
+
+def _is_here(url: str) -> bool:
+    """Whether a URL leads to this host by its loopback."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, overload
 
+from columnservice.client.coverage import Coverage, coverage_of
 from columnservice.errors import UnknownColumn, nearest
 from columnservice.model import Column
 
@@ -119,6 +120,25 @@ class RemoteDataset:
             TransportError: the service did not answer.
         """
         return self._columns(self.name)
+
+    def coverage(self) -> Coverage:
+        """How many events have a parent; displays itself, and draws itself with ``.plot()``.
+
+        Raises:
+            RequestError: the Dataset has no parent, or nothing was joined yet.
+        """
+        return coverage_of(self.info)
+
+    def _repr_html_(self) -> str:
+        files = ", ".join(f"{n} {status}" for status, n in self.info.get("files", {}).items() if n)
+        told = {
+            "format": self.format,
+            "parent": self.parent or "none",
+            "files": files or "none",
+            "events": str(self.info.get("entries", 0)),
+        }
+        rows = "".join(f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in told.items())
+        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
 
     def __repr__(self) -> str:
         parent = f", parent={self.parent!r}" if self.parent else ""

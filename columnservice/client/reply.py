@@ -22,12 +22,16 @@ from columnservice.model import Column, Ragged
 
 @dataclass(frozen=True)
 class Batch:
-    """One record batch: local rows ``start`` to ``stop`` and the proof of their alignment."""
+    """One record batch: local rows ``start`` to ``stop`` and the proof of their alignment.
+
+    Not ``verified``: nobody could be asked whether the parent files are unchanged.
+    """
 
     start: int
     stop: int
     proof: str
     data: pa.RecordBatch
+    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class Reply:
             b.data.column(wire.HAS_PARENT).to_numpy(zero_copy_only=False) for b in self.batches
         ]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)
+
+    @property
+    def verified(self) -> bool:
+        """Whether origins confirmed that all parent files are unchanged."""
+        return all(b.verified for b in self.batches)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The parents and Recipes that the service says it used; empty where it does not say."""
+        told = (self.schema.metadata or {}).get(wire.PROVENANCE.encode())
+        document = json.loads(told) if told else {}
+        return document if isinstance(document, dict) else {}
 
     @property
     def table(self) -> pa.Table:
@@ -71,27 +87,81 @@ def read_reply(body: bytes, start: int, stop: int) -> Reply:
         TruncatedReply: the body lacks its end, cannot be parsed, or does not hold these rows.
         ColumnServiceError: the service failed after it had begun to answer, and says why.
     """
-    batches: list[Batch] = []
-    schema = pa.schema([])
-    failure: ColumnServiceError | None = None
-    unreadable = ""
-    try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
-            schema = stream.schema
-            for data, about in _batches(stream):
-                if wire.PROBLEM.encode() in about:
-                    failure = from_problem(json.loads(about[wire.PROBLEM.encode()]))
-                    break
-                data.validate(full=True)
-                batches.append(_batch(data, about))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        unreadable = (str(error).splitlines() or [""])[0]
-    if failure is not None:
-        raise failure
+    parsed = _parse(body)
+    if parsed.failure is not None:
+        raise parsed.failure
     if body[-len(wire.END_OF_STREAM) :] != wire.END_OF_STREAM:
         raise TruncatedReply("The reply of the column service has no end.")
-    if unreadable:
-        raise TruncatedReply(f"The reply of the column service cannot be read: {unreadable}.")
+    if parsed.unreadable:
+        raise TruncatedReply(
+            f"The reply of the column service cannot be read: {parsed.unreadable}."
+        )
+    at = _contiguous(parsed.batches, start)
+    if at != stop:
+        raise TruncatedReply(f"The reply of the column service ends at row {at} instead of {stop}.")
+    return Reply(start, stop, tuple(parsed.batches), parsed.schema)
+
+
+def read_beginning(body: bytes, start: int) -> Reply | None:
+    """The whole batches of a body that broke off; None where there are none.
+
+    Raises:
+        TruncatedReply: they leave rows out.
+        ColumnServiceError: the service failed after it had begun to answer, and says why.
+    """
+    parsed = _parse(body)
+    if parsed.failure is not None:
+        raise parsed.failure
+    if not parsed.batches:
+        return None
+    at = _contiguous(parsed.batches, start)
+    return Reply(start, at, tuple(parsed.batches), parsed.schema)
+
+
+def join(first: Reply, then: Reply) -> Reply:
+    """Two replies to one request, the second for the rows that the first lacks.
+
+    Raises:
+        TruncatedReply: they hold other columns.
+    """
+    if first.stop != then.start or not first.schema.equals(then.schema):
+        raise TruncatedReply("The second part of the reply does not continue the first.")
+    return Reply(first.start, then.stop, (*first.batches, *then.batches), first.schema)
+
+
+@dataclass
+class _Parsed:
+    """What could be read of a body."""
+
+    batches: list[Batch]
+    schema: pa.Schema
+    failure: ColumnServiceError | None = None
+    unreadable: str = ""
+
+
+def _parse(body: bytes) -> _Parsed:
+    """Every batch up to the end, a problem, or what cannot be read."""
+    found = _Parsed([], pa.schema([]))
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
+            found.schema = stream.schema
+            for data, about in _batches(stream):
+                if wire.PROBLEM.encode() in about:
+                    found.failure = from_problem(json.loads(about[wire.PROBLEM.encode()]))
+                    break
+                data.validate(full=True)
+                found.batches.append(_batch(data, about))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        found.unreadable = (str(error).splitlines() or [""])[0]
+    return found
+
+
+def _contiguous(batches: Sequence[Batch], start: int) -> int:
+    """The row behind the last batch.
+
+    Raises:
+        TruncatedReply: they do not follow each other from ``start``.
+    """
     at = start
     for batch in batches:
         if batch.start != at or batch.data.num_rows != batch.stop - batch.start:
@@ -100,9 +170,7 @@ def read_reply(body: bytes, start: int, stop: int) -> Reply:
                 f"rows {batch.start} to {batch.stop} and holds {batch.data.num_rows}."
             )
         at = batch.stop
-    if at != stop:
-        raise TruncatedReply(f"The reply of the column service ends at row {at} instead of {stop}.")
-    return Reply(start, stop, tuple(batches), schema)
+    return at
 
 
 def _batches(stream: Any) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
@@ -122,7 +190,8 @@ def _batch(data: pa.RecordBatch, metadata: dict[bytes, bytes]) -> Batch:
         raise ValueError(
             f"{present.false_count} rows without a parent where {missing} are announced"
         )
-    return Batch(start, stop, metadata[b"proof"].decode(), data)
+    verified = wire.UNVERIFIED.encode() not in metadata
+    return Batch(start, stop, metadata[b"proof"].decode(), data, verified)
 
 
 def _decode(column: Column, data: pa.RecordBatch) -> Ragged:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -31,6 +31,9 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 900.0
 """Longer than the service's own deadline for a read without progress: that answer has a reason."""
 
+NOT_MODIFIED = 304
+_CHUNK_BYTES = 1 << 20
+
 _CONNECT_RETRIES = urllib3.Retry(
     total=None, connect=2, read=0, redirect=0, status=0, other=0, backoff_factor=0.2
 )
@@ -44,6 +47,25 @@ def _pool(origin: str) -> urllib3.HTTPConnectionPool:
     if key not in _pools:
         _pools[key] = urllib3.connection_from_url(origin, maxsize=8)
     return _pools[key]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came for one request.
+
+    Attributes:
+        status: of HTTP.
+        kind: the media type.
+        etag: what names this state of the resource, quoted as it came; empty for none.
+        content: the body, as far as it arrived.
+        whole: whether it arrived to its end.
+    """
+
+    status: int
+    kind: str
+    etag: str
+    content: bytes
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -118,27 +140,52 @@ class Transport:
             TruncatedReply: the connection broke within the answer.
             ColumnServiceError: the service's own error, from its problem document.
         """
-        headers = {"Accept": accept, "User-Agent": "columnservice"}
-        if token := find_token():
-            headers["Authorization"] = f"Bearer {token}"
-        body = None
-        if document is not None:
-            body = json.dumps(document).encode()
+        body = None if document is None else json.dumps(document).encode()
+        headers = {"Accept": accept}
+        if body is not None:
             headers["Content-Type"] = "application/json"
+        answer = self.exchange(method, path, query=query, body=body, headers=headers)
+        if not answer.whole:
+            raise TruncatedReply(f"The reply of {self.url} broke off.")
+        return answer.content
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A successful answer or ``304``, as far as it arrived: look at ``whole``.
+
+        Args:
+            method: of HTTP.
+            path, query: as for ``request``.
+            body: what to send.
+            headers: beside those that every request has.
+
+        Raises:
+            Unreachable: no connection, no answer, or none in time.
+            ColumnServiceError: the service's own error, from its problem document.
+        """
+        sent = {"User-Agent": "columnservice", **(headers or {})}
+        if token := find_token():
+            sent["Authorization"] = f"Bearer {token}"
         parts = urlsplit(self.url)
         target = f"{parts.path}{path}" + (f"?{urlencode(query)}" if query else "")
-        answer = self._send(f"{parts.scheme}://{parts.netloc}", method, target, headers, body)
+        answer = self._send(f"{parts.scheme}://{parts.netloc}", method, target, sent, body)
         if isinstance(answer, ColumnServiceError):
             raise answer
-        status, kind, content = answer
-        if status >= 300:
-            raise _problem(self.url, status, kind, content)
-        return content
+        if answer.status >= 300 and answer.status != NOT_MODIFIED:
+            raise _problem(self.url, answer)
+        return answer
 
     def _send(
         self, origin: str, method: str, target: str, headers: dict[str, str], body: bytes | None
-    ) -> tuple[int, str, bytes] | ColumnServiceError:
-        """Status, content type and body; or the error to raise, outside of ``except`` clauses."""
+    ) -> Answer | ColumnServiceError:
+        """The answer; or the error to raise, outside of ``except`` clauses."""
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=self.read_timeout_seconds)
         try:
             response = _pool(origin).urlopen(
@@ -155,15 +202,19 @@ class Transport:
             return RequestError(f"{self.url} is not a URL.", "Correct COLUMNSERVICE_URL.")
         except (HTTPError, OSError) as error:
             return self._unreachable(error)
+        parts: list[bytes] = []
+        whole = True
         try:
-            content = response.read()
+            parts.extend(response.stream(_CHUNK_BYTES))
         except ReadTimeoutError as error:
             return self._unreachable(error)
         except (ProtocolError, OSError):
-            return TruncatedReply(f"The reply of {self.url} broke off.")
+            whole = False
         finally:
             response.release_conn()
-        return response.status, response.headers.get("Content-Type", ""), content
+        kind = response.headers.get("Content-Type", "")
+        etag = response.headers.get("ETag", "")
+        return Answer(response.status, kind, etag, b"".join(parts), whole)
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "reason", None) or error
@@ -173,11 +224,12 @@ class Transport:
         )
 
 
-def _problem(url: str, status: int, kind: str, content: bytes) -> ColumnServiceError:
+def _problem(url: str, answer: Answer) -> ColumnServiceError:
     """The error that an unsuccessful answer stands for."""
-    if kind.startswith("application/problem+json"):
+    status = answer.status
+    if answer.kind.startswith("application/problem+json"):
         try:
-            document = json.loads(content)
+            document = json.loads(answer.content)
         except ValueError:
             document = None
         if isinstance(document, dict):

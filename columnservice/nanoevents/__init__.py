@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from columnservice.client.client import Service
+from columnservice.client.fetching import ColumnServiceWarning
 from columnservice.nanoevents.branches import ColumnClasses
-from columnservice.nanoevents.offer import ColumnServiceWarning, make_offer
+from columnservice.nanoevents.offer import make_offer
+from columnservice.nanoevents.running import run
 from columnservice.nanoevents.schemas import schema_for
 
-__all__ = ["ColumnServiceWarning", "options", "schema_for"]
+__all__ = ["ColumnServiceWarning", "options", "run", "schema_for"]
 
 
-def options(
-    service: Service,
-    schema: Any,
-    dataset: str | Iterable[str] | None,
-    columns: str | Iterable[str] | None,
-    missing: str,
-) -> dict[str, Any]:
+def options(service: Service, schema: Any, **choice: Any) -> dict[str, Any]:
     """What ``Service.nanoevents`` returns; see there."""
-    offer = make_offer(service, dataset, columns, missing)
+    offer = make_offer(service, **choice)
     return {
         "schemaclass": schema_for(schema),
         "uproot_options": {"custom_classes": ColumnClasses(offer)},

@@ -6,7 +6,6 @@ Knows uproot's array cache and the names in expressions; neither Arrow nor HTTP.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -105,26 +104,3 @@ def refuse_everything() -> None:
         "This would fetch every column that the service offers.",
         "Name the columns: in the call, or with columns=… in service.nanoevents().",
     )
-
-
-def refuse_eager() -> None:
-    """Stop ``from_root(mode="eager")``, which would fetch all that is offered.
-
-    coffea does not tell a branch in which mode it is read, so its frame is asked.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        if (
-            frame.f_code.co_name == "from_root"
-            and frame.f_globals.get("__name__") == "coffea.nanoevents.factory"
-        ):
-            if frame.f_locals.get("mode") == "eager":
-                raise RequestError(
-                    "Eager mode would fetch every column that the service offers.",
-                    'Use mode="virtual", or name the columns with columns=… '
-                    "in service.nanoevents().",
-                )
-            return
-        if frame.f_back is None:
-            return
-        frame = frame.f_back

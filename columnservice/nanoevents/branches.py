@@ -16,12 +16,9 @@ import uproot
 from uproot._util import no_filter, regularize_filter
 
 from columnservice.errors import UnsupportedColumn
-from columnservice.nanoevents.answers import (
-    Answers,
-    refuse_eager,
-    refuse_everything,
-    remote_names,
-)
+from columnservice.nanoevents import eager
+from columnservice.nanoevents.answers import Answers, refuse_everything, remote_names
+from columnservice.nanoevents.eager import eager_loading
 from columnservice.nanoevents.friend import Friend
 from columnservice.nanoevents.layouts import LAYOUTS
 from columnservice.nanoevents.localtree import LocalTree
@@ -41,7 +38,8 @@ class ColumnClasses(MutableMapping[str, Any]):
 
     def __dask_tokenize__(self) -> Any:
         o = self._offer
-        return (type(self).__name__, o.service.url, o.datasets, o.patterns, o.missing)
+        named = tuple(sorted(o.named.items()))
+        return (type(self).__name__, o.service.url, o.datasets, o.patterns, o.missing, named)
 
     def __repr__(self) -> str:
         return f"<uproot's classes with columns of {self._offer.service.url}>"
@@ -100,7 +98,11 @@ class _ColumnTree:
         if catalogue is None or self.name not in catalogue.layout.trees:
             return None
         own = dict(super().iteritems())  # type: ignore[misc]
-        return Friend(offer, catalogue, LocalTree(uuid, path, own, catalogue.layout.group_of))
+        return Friend(
+            offer,
+            catalogue,
+            LocalTree(uuid, path, int(self.num_entries), own, catalogue.layout.group_of),
+        )
 
     @cached_property
     def columnservice_branches(self: Any) -> dict[str, RemoteBranch]:
@@ -125,17 +127,24 @@ class _ColumnTree:
             **how,
         )
         remote = self.columnservice_branches
-        if remote and self._columnservice_offer.patterns is None:
-            refuse_eager()
+        if not remote:
+            return
+        loading = eager_loading()
+        if loading is not None and self._columnservice_offer.patterns is None:
+            eager.refuse_everything()
         name_wanted = regularize_filter(filter_name)
         type_wanted = regularize_filter(filter_typename)
-        for name, branch in remote.items():
-            if (
-                (name_wanted(name) or name_wanted(f"/{name}"))
-                and type_wanted(branch.typename)
-                and (filter_branch is None or filter_branch(branch))
-            ):
-                yield name, branch
+        wanted = {
+            name: branch
+            for name, branch in remote.items()
+            if (name_wanted(name) or name_wanted(f"/{name}"))
+            and type_wanted(branch.typename)
+            and (filter_branch is None or filter_branch(branch))
+        }
+        if loading is not None and loading.forms:
+            limit_bytes = self._columnservice_offer.eager_limit_bytes
+            eager.load(self.columnservice_friend, list(wanted), loading, limit_bytes)
+        yield from wanted.items()
 
     def __getitem__(self: Any, where: Any) -> Any:
         if isinstance(where, str) and where not in self._lookup:

@@ -17,13 +17,13 @@ from columnservice.errors import (
     CountsMismatch,
     FileChanged,
     MissingParent,
-    NoEventKeys,
     ProofMismatch,
 )
 from columnservice.model import Column, Keys, Member, Ragged, plain
 from columnservice.nanoevents.layouts import Kind, Reference, Selection
-from columnservice.nanoevents.memory import MEMORY, Evidence, Range, Source
+from columnservice.nanoevents.memory import Evidence, Range
 from columnservice.nanoevents.offer import Catalogue, Offer
+from columnservice.nanoevents.supply import LocalKeys, Supply, local_keys
 
 HAS_PARENT = Column(
     wire.HAS_PARENT,
@@ -34,22 +34,11 @@ HAS_PARENT = Column(
 )
 
 
-class LocalFile(Protocol):
+class LocalFile(LocalKeys, Protocol):
     """What a Friend needs of the local tree."""
-
-    uuid: str
-    path: str
-
-    def names(self) -> frozenset[str]:
-        """Names and full paths of all branches, at any depth."""
-        ...
 
     def kinds(self, group: str) -> Mapping[str, Kind]:
         """The readable branches of a group, simple lists first."""
-        ...
-
-    def values(self, branch: str, start: int, stop: int) -> NDArray[Any]:
-        """A branch with one number per event."""
         ...
 
     def counts(self, branch: str, start: int, stop: int) -> NDArray[np.int64]:
@@ -62,7 +51,6 @@ class Friend:
 
     def __init__(self, offer: Offer, catalogue: Catalogue, local: LocalFile) -> None:
         self._offer, self._local, self._layout = offer, local, catalogue.layout
-        self._source = Source(offer.service.url, catalogue.dataset)
         chosen = catalogue.chosen(offer.patterns)
         usable = [c for c in chosen if c.support == "ok"]
         selection = self._layout.select(usable, local.names(), local.kinds)
@@ -72,11 +60,9 @@ class Friend:
             **selection.refused,
         }
         self.columns = dict(selection.offered)
+        self._supply = Supply(offer, catalogue, local, selection.offered)
         if offer.missing == "mask" and HAS_PARENT.name not in local.names():
             self.columns = {HAS_PARENT.name: HAS_PARENT, **self.columns}
-        self._counts_columns = {
-            c.counts_of: c for c in self.columns.values() if c.counts_of is not None
-        }
         self._keys: dict[tuple[int, int], Keys] = {}
         self._proven: dict[tuple[int, int], list[Evidence]] = {}
         self._counted: dict[tuple[str, int, int], NDArray[np.int64]] = {}
@@ -100,21 +86,16 @@ class Friend:
         """
         if start == stop:
             return {name: concatenate(self.columns[name], ()) for name in names}
-        where = Range(self._source, self._local.uuid, start, stop)
+        where = self._supply.range(start, stop)
         needed = dict.fromkeys([*names, *self._references(names)])
         needed.pop(HAS_PARENT.name, None)
-        held = MEMORY.recall(where)
-        if any(name not in held for name in needed) or not (needed or held):
-            fetched = self._fetch(where, needed, held, explicit)
-            held = {**MEMORY.recall(where), **fetched}
-        if not explicit:
-            MEMORY.touch(self._source, [n for n in names if n != HAS_PARENT.name])
+        held = self._supply.take(where, needed, explicit=explicit)
         present = self._prove(where, [held[name][1] for name in needed or held])
         if self._offer.missing == "error" and not present.all():
             raise MissingParent(
                 f"{np.count_nonzero(~present)} of {stop - start} events of {self._local.path} "
                 f"(entries {start} to {stop}) have no parent in dataset "
-                f"{self._source.dataset!r}'s parent."
+                f"{self._supply.source.dataset!r}'s parent."
             )
         values = {name: ragged for name, (ragged, _) in held.items()}
         return {name: self._fitted(name, values, present, where) for name in names}
@@ -128,39 +109,6 @@ class Friend:
         if not self.columns[name].depth:
             return None
         return self._selection.references.get(self._layout.group_of(name))
-
-    def _fetch(
-        self,
-        where: Range,
-        needed: Iterable[str],
-        held: Mapping[str, object],
-        explicit: bool,
-    ) -> dict[str, tuple[Ragged, Evidence]]:
-        """Ask for what is not held; remember it, with the counts of the lists that came."""
-        names = [name for name in needed if name not in held]
-        if not names:
-            names = [self._cheapest()]
-        if not explicit and not held:
-            names += [n for n in MEMORY.touched(self._source) if n in self.columns]
-        names = list(dict.fromkeys(names))
-        reply = self._offer.service.fetch(
-            where.source.dataset, where.uuid, where.start, where.stop, names
-        )
-        proofs = tuple((b.start, b.stop, b.proof) for b in reply.batches)
-        values = {name: reply.values(self.columns[name]) for name in names}
-        for name in names:
-            counts = self._counts_columns.get(self.columns[name].shape or "")
-            if counts is not None and counts.name not in values:
-                dtype = np.dtype(counts.members[0].dtype)
-                values[counts.name] = plain(np.diff(values[name].offsets[0]).astype(dtype))
-        evidence = Evidence(proofs, reply.has_parent)
-        MEMORY.keep(where, evidence, values)
-        return {name: (ragged, evidence) for name, ragged in values.items()}
-
-    def _cheapest(self) -> str:
-        """A Column to ask for when only ``hasParent`` is wanted, which comes with every reply."""
-        real = [c for c in self.columns.values() if c is not HAS_PARENT]
-        return min(real, key=lambda c: (c.depth, len(c.members))).name
 
     def _prove(self, where: Range, evidences: Sequence[Evidence]) -> NDArray[np.bool_]:
         """Compare each proof with the local EventKeys; which rows have a parent."""
@@ -189,19 +137,7 @@ class Friend:
     def _local_keys(self, start: int, stop: int) -> Keys:
         """The file's own EventKeys, read once per range."""
         if (start, stop) not in self._keys:
-            names = self._local.names()
-            branches = []
-            for candidates in self._layout.keys:
-                found = next((name for name in candidates if name in names), None)
-                if found is None:
-                    raise NoEventKeys(
-                        f"{self._local.path} has no branch {candidates[0]}: nothing can be joined."
-                    )
-                branches.append(found)
-            run, lumi, event = (self._local.values(b, start, stop) for b in branches)
-            self._keys[start, stop] = Keys(
-                run.astype(np.uint32), lumi.astype(np.uint32), event.astype(np.uint64)
-            )
+            self._keys[start, stop] = local_keys(self._layout, self._local, start, stop)
         return self._keys[start, stop]
 
     def _fitted(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from columnservice.errors import NoEventKeys
 from columnservice.model import Column
 
 Kind = Literal["value", "list", "record"]
@@ -64,6 +65,26 @@ class Layout:
     keys: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     group_of: Callable[[str], str]
     select: Callable[[Iterable[Column], Collection[str], KindsOf], Selection]
+
+
+def key_branches(layout: Layout, names: Collection[str], path: str) -> tuple[str, ...]:
+    """The branches that hold run, luminosity block and event.
+
+    Args:
+        layout: of the file.
+        names: of its branches.
+        path: of the file, for the message.
+
+    Raises:
+        NoEventKeys: one of them is missing.
+    """
+    found = []
+    for candidates in layout.keys:
+        name = next((c for c in candidates if c in names), None)
+        if name is None:
+            raise NoEventKeys(f"{path} has no branch {candidates[0]}: nothing can be joined.")
+        found.append(name)
+    return tuple(found)
 
 
 def nanoaod_group(branch: str) -> str:

@@ -25,12 +25,18 @@ class LocalTree:
 
     Attributes:
         uuid, path: of the file.
+        entries: events of the tree.
     """
 
     def __init__(
-        self, uuid: str, path: str, branches: Mapping[str, Any], group_of: Callable[[str], str]
+        self,
+        uuid: str,
+        path: str,
+        entries: int,
+        branches: Mapping[str, Any],
+        group_of: Callable[[str], str],
     ) -> None:
-        self.uuid, self.path = uuid, path
+        self.uuid, self.path, self.entries = uuid, path, entries
         self._by_path, self._group_of = branches, group_of
 
     @cached_property

@@ -6,6 +6,7 @@ coffea opens a file anew for each chunk.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -66,6 +67,10 @@ class Memory:
         self.limit_bytes = limit_bytes
         self._ranges: OrderedDict[Range, list[_Held]] = OrderedDict()
         self._touched: dict[Source, dict[str, None]] = {}
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """For a forked child: a thread that it lacks may have held the lock."""
         self._lock = threading.RLock()
 
     def recall(self, where: Range) -> dict[str, tuple[Ragged, Evidence]]:
@@ -86,6 +91,16 @@ class Memory:
             self._ranges[where] = held
             self._ranges.move_to_end(where)
             self._forget_oldest()
+
+    def keep_ahead(self, where: Range, evidence: Evidence, columns: dict[str, Ragged]) -> bool:
+        """Remember a reply that nobody has asked for yet, if it fits beside the newest range."""
+        with self._lock:
+            newest = next(reversed(self._ranges.values()), [])
+            size = sum(map(_size, columns.values())) + sum(h.size_bytes for h in newest)
+            if size > self.limit_bytes:
+                return False
+            self.keep(where, evidence, columns)
+            return True
 
     def _forget_oldest(self) -> None:
         while len(self._ranges) > 1 and self.size_bytes > self.limit_bytes:
@@ -115,3 +130,4 @@ class Memory:
 
 
 MEMORY = Memory()
+os.register_at_fork(after_in_child=MEMORY.renew_lock)

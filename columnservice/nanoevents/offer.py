@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import Any
 
 from columnservice import wire
-from columnservice.client.client import Service
+from columnservice.client.client import EAGER_LIMIT_BYTES, Service
+from columnservice.client.fetching import ColumnServiceWarning
+from columnservice.client.report import Report
 from columnservice.errors import (
     RequestError,
     TransportError,
@@ -29,18 +31,18 @@ from columnservice.nanoevents.layouts import LAYOUTS, Layout
 MISSING = ("error", "mask")
 
 
-class ColumnServiceWarning(UserWarning):
-    """Something that the user should know, while the local columns work as ever."""
-
-
 @dataclass(frozen=True)
 class Catalogue:
-    """The Columns that a Dataset adds, and the names of all that it has. Pickles compressed."""
+    """The Columns that a Dataset adds, and the names of all that it has. Pickles compressed.
+
+    ``witnesses``: local branches that tell samples apart.
+    """
 
     dataset: str
     format: str
     columns: tuple[Column, ...]
     names: frozenset[str]
+    witnesses: tuple[str, ...] = ()
 
     @cached_property
     def _frozen(self) -> bytes:
@@ -49,6 +51,7 @@ class Catalogue:
             "format": self.format,
             "columns": [wire.column_to_json(c) for c in self.columns],
             "names": sorted(self.names),
+            "witnesses": self.witnesses,
         }
         return zlib.compress(json.dumps(document).encode(), 6)
 
@@ -96,7 +99,8 @@ class Catalogue:
 def _thaw(frozen: bytes) -> Catalogue:
     document = json.loads(zlib.decompress(frozen))
     columns = tuple(map(wire.column_from_json, document["columns"]))
-    return Catalogue(document["dataset"], document["format"], columns, frozenset(document["names"]))
+    names, witnesses = frozenset(document["names"]), tuple(document["witnesses"])
+    return Catalogue(document["dataset"], document["format"], columns, names, witnesses)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,10 @@ class Offer:
         catalogues: the column lists of ``datasets``, as they were when the offer was made.
         patterns: what ``columns=`` said.
         missing: ``error`` or ``mask``.
+        prefetch: names to ask for together at the first touch of each range.
+        read_ahead: whether the next range is fetched in the background.
+        eager_limit_bytes: what eager mode may load.
+        named: path of a file → the one Dataset that was named for it.
     """
 
     service: Service
@@ -118,6 +126,14 @@ class Offer:
     catalogues: tuple[Catalogue, ...]
     patterns: tuple[str, ...] | None
     missing: str
+    prefetch: tuple[str, ...] = ()
+    read_ahead: bool = True
+    eager_limit_bytes: int = EAGER_LIMIT_BYTES
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def is_named(self, path: str) -> bool:
+        """Whether the user named the one Dataset that a file belongs to."""
+        return self.by_name or path in self.named
 
     def catalogue_for(self, uuid: str, path: str) -> Catalogue | None:
         """The Dataset that a local file belongs to; None, with one warning, where there is none.
@@ -128,6 +144,8 @@ class Offer:
         """
         if self.by_name:
             return self.catalogues[0]
+        if path in self.named:
+            return self._known(self.named[path])
         holders = self._holders(uuid)
         if holders is None:
             return None
@@ -145,10 +163,14 @@ class Offer:
                 f"The column service does not know {path}{asked}: no remote columns.",
             )
             return None
+        return self._known(holders[0])
+
+    def _known(self, dataset: str) -> Catalogue | None:
+        """A column list, fetched now where the offer does not hold it."""
         for catalogue in self.catalogues:
-            if catalogue.dataset == holders[0]:
+            if catalogue.dataset == dataset:
                 return catalogue
-        return self._lately(holders[0])
+        return self._lately(dataset)
 
     def _holders(self, uuid: str) -> tuple[str, ...] | None:
         """Names of the Datasets that hold a file and have a parent; None if nobody answers."""
@@ -202,16 +224,32 @@ def catalogue_of(service: Service, dataset: str) -> Catalogue:
         UnknownDataset: there is none of that name.
         TransportError: the service did not answer.
     """
-    layout, columns = service.catalogue(dataset)
-    added = tuple(c for c in columns if c.origin != "local")
-    return Catalogue(dataset, layout, added, frozenset(columns.names))
+    told = service.catalogue(dataset)
+    added = tuple(c for c in told.columns if c.origin != "local")
+    return Catalogue(dataset, told.format, added, frozenset(told.columns.names), told.witnesses)
+
+
+def names_in(prefetch: Iterable[Any] | Report) -> tuple[str, ...]:
+    """The branch names in names, entries of an access log, a Runner's metrics, or a Report."""
+    if isinstance(prefetch, Report):
+        return tuple(prefetch.columns)
+    if isinstance(prefetch, str):
+        return (prefetch,)
+    found = (str(getattr(entry, "branch", entry)) for entry in prefetch)
+    # A Runner's metrics write ``branch-buffer``; a branch's name holds no dash.
+    return tuple(dict.fromkeys(name.partition("-")[0] for name in found))
 
 
 def make_offer(
     service: Service,
-    dataset: str | Iterable[str] | None,
-    columns: str | Iterable[str] | None,
-    missing: str,
+    *,
+    dataset: str | Iterable[str] | None = None,
+    columns: str | Iterable[str] | None = None,
+    missing: str = "error",
+    prefetch: Iterable[Any] | Report = (),
+    read_ahead: bool = True,
+    eager_limit_bytes: int = EAGER_LIMIT_BYTES,
+    named: Mapping[str, str] | None = None,
 ) -> Offer:
     """Check a user's arguments and fetch the column lists that they name.
 
@@ -223,13 +261,19 @@ def make_offer(
         raise RequestError(f"missing={missing!r} is not one of {', '.join(map(repr, MISSING))}.")
     patterns = (columns,) if isinstance(columns, str) else columns
     names = (dataset,) if isinstance(dataset, str) else dataset
+    datasets = None if names is None else tuple(names)
+    listed = dict.fromkeys([*(datasets or ()), *(named or {}).values()])
     offer = Offer(
         service,
-        None if names is None else tuple(names),
+        datasets,
         isinstance(dataset, str),
-        tuple(catalogue_of(service, name) for name in names or ()),
+        tuple(catalogue_of(service, name) for name in listed),
         None if patterns is None else tuple(patterns),
         missing,
+        names_in(prefetch),
+        read_ahead,
+        eager_limit_bytes,
+        named or {},
     )
     for catalogue in offer.catalogues:
         _ = catalogue.layout

@@ -231,9 +231,9 @@ def test_a_forked_child_makes_its_own_connections(server):
 
 
 def test_a_long_wait_is_announced(server, monkeypatch, capsys):
-    import columnservice.client.client as client
+    from columnservice.client import fetching
 
-    monkeypatch.setattr(client, "PROGRESS_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(fetching, "PROGRESS_AFTER_SECONDS", 0.01)
     waited = threading.Event()
 
     def slow(request):

@@ -6,8 +6,11 @@ import pytest
 import uproot
 
 import columnservice
+from columnservice.client.report import LEDGER
 from columnservice.nanoevents import offer
+from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.memory import MEMORY
+from columnservice.nanoevents.supply import forget_uploads
 
 from ..support.wire_server import wire_server
 from .files import (
@@ -51,7 +54,10 @@ def atlas_is_remote(name: str) -> bool:
 def forgetful(monkeypatch):
     """Each test is a process of its own, as far as memory goes."""
     MEMORY.clear()
+    AHEAD.renew()
+    LEDGER.renew()
     offer.forget()
+    forget_uploads()
     for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "COLUMNSERVICE_URL"):
         monkeypatch.delenv(name, raising=False)
 

@@ -1,0 +1,219 @@
+"""One request for values: asked, resumed where it broke off, kept on disk, and written down.
+
+Knows the paths and headers of data requests; neither Columns nor local files.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from columnservice import wire
+from columnservice.client.reply import Reply, join, read_beginning, read_reply
+from columnservice.client.replycache import ReplyCache
+from columnservice.client.report import LEDGER, Fetched
+from columnservice.client.transport import NOT_MODIFIED, Answer, Transport
+from columnservice.errors import OutOfRange, TruncatedReply, Unreachable
+
+PROGRESS_AFTER_SECONDS = 2.0
+_LONGEST_QUERY = 1500
+"""Characters of a query string up to which a data request is a GET, which caches may keep."""
+
+
+class ColumnServiceWarning(UserWarning):
+    """Something that the user should know, while the local columns work as ever."""
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Columns of rows ``start`` to ``stop`` of a local file of a Dataset.
+
+    ``file`` is the UUID, or the digest of uploaded EventKeys; ``known_as`` is the UUID.
+    """
+
+    dataset: str
+    file: str
+    start: int
+    stop: int
+    columns: tuple[str, ...]
+    known_as: str = ""
+
+    def __str__(self) -> str:
+        rows = f"rows {self.start} to {self.stop}"
+        return f"{len(self.columns)} columns of {self.dataset}, {rows}"
+
+
+def fetch(
+    transport: Transport,
+    request: DataRequest,
+    *,
+    compression: str | None,
+    cache: ReplyCache | None,
+    ahead: bool = False,
+) -> Reply:
+    """The reply to a request, whole and contiguous; not yet proven.
+
+    Args:
+        transport: where the service is.
+        request: what is asked for.
+        compression: of the reply's buffers; None for none.
+        cache: the user's disk, if it may be used.
+        ahead: nobody waits for this, so nothing is said about it.
+
+    Raises:
+        OutOfRange: the rows are no range; and whatever the service says.
+        TransportError: the answer did not arrive whole.
+    """
+    if not 0 <= request.start <= request.stop:
+        raise OutOfRange(f"Rows {request.start} to {request.stop} are not a range.")
+    begun = time.perf_counter()
+    asking = _Asking(transport, request, compression, cache)
+    if ahead:
+        reply = asking.reply()
+    else:
+        with progress(str(request)):
+            reply = asking.reply()
+    LEDGER.fetched(
+        transport.url,
+        Fetched(
+            request.dataset,
+            request.known_as or request.file,
+            request.start,
+            request.stop,
+            asking.size_bytes,
+            0.0 if ahead else time.perf_counter() - begun,
+            ahead,
+            asking.from_disk,
+            asking.resumed,
+            asking.verified and reply.verified,
+            reply.provenance,
+        ),
+    )
+    return reply
+
+
+class _Asking:
+    """A request while it is being answered."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        request: DataRequest,
+        compression: str | None,
+        cache: ReplyCache | None,
+    ) -> None:
+        self._transport, self._request, self._cache = transport, request, cache
+        self._headers = {"Accept": wire.MEDIA_TYPE}
+        if compression is not None:
+            self._headers[wire.COMPRESSION_HEADER] = compression
+        self.size_bytes = self.resumed = 0
+        self.from_disk, self.verified = False, True
+
+    def reply(self) -> Reply:
+        if self._cache is None:
+            return self._whole(self._ask(self._request.start))
+        return self._through(self._cache)
+
+    def _through(self, cache: ReplyCache) -> Reply:
+        """The reply from the user's disk, if the service confirms it; else its answer, kept."""
+        what = self._request
+        key = cache.key(
+            self._transport.url, what.dataset, what.file, what.start, what.stop, what.columns
+        )
+        held = cache.get(key)
+        answer: Answer | None = None
+        try:
+            answer = self._ask(what.start, held[0] if held else "")
+        except Unreachable:
+            if held is None:
+                raise
+        if held is not None and (answer is None or answer.status == NOT_MODIFIED):
+            try:
+                reply = read_reply(held[1], what.start, what.stop)
+            except TruncatedReply:
+                cache.drop(key)
+                answer = self._ask(what.start)
+            else:
+                self.from_disk, self.verified = True, answer is not None
+                if answer is None:
+                    _warn_of_age(self._transport.url)
+                return reply
+        assert answer is not None
+        reply = self._whole(answer)
+        if answer.whole and reply.verified:
+            cache.put(key, answer.etag, answer.content)
+        return reply
+
+    def _ask(self, start: int, etag: str = "") -> Answer:
+        what = self._request
+        headers = {**self._headers, **({"If-None-Match": etag} if etag else {})}
+        base = f"/v1/datasets/{quote(what.dataset, safe='')}/columns"
+        query = [("file", what.file), ("start", str(start)), ("stop", str(what.stop))]
+        query += [("column", name) for name in what.columns]
+        if len(urlencode(query)) <= _LONGEST_QUERY:
+            answer = self._transport.exchange("GET", f"{base}/data", query=query, headers=headers)
+        else:
+            wanted = {
+                "file": what.file,
+                "start": start,
+                "stop": what.stop,
+                "columns": list(what.columns),
+            }
+            headers["Content-Type"] = "application/json"
+            answer = self._transport.exchange(
+                "POST", f"{base}/query", body=json.dumps(wanted).encode(), headers=headers
+            )
+        self.size_bytes += len(answer.content)
+        return answer
+
+    def _whole(self, answer: Answer) -> Reply:
+        """The reply, asking for the rest as long as each answer brings at least one batch."""
+        what = self._request
+        parts: Reply | None = None
+        at = what.start
+        while not answer.whole:
+            part = read_beginning(answer.content, at)
+            if part is None or part.stop >= what.stop:
+                raise TruncatedReply(f"The reply of {self._transport.url} broke off.")
+            parts = part if parts is None else join(parts, part)
+            at = part.stop
+            self.resumed += 1
+            answer = self._ask(at)
+        rest = read_reply(answer.content, at, what.stop)
+        return rest if parts is None else join(parts, rest)
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_age(url: str) -> None:
+    if url not in _warned:
+        _warned.add(url)
+        warnings.warn(
+            f"{url} does not answer: columns come from the cache on this disk, unverified.",
+            ColumnServiceWarning,
+            stacklevel=2,
+        )
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Says on stderr what is being waited for, once the wait has become long."""
+
+    def say() -> None:
+        print(f"columnservice: waiting for {what} …", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(PROGRESS_AFTER_SECONDS, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

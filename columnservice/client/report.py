@@ -1,0 +1,226 @@
+"""What an analysis was given: requests, bytes, waiting, and where each column comes from.
+
+A ``Report`` is a JSON record that adds up over chunks, processes and runs. Knows neither HTTP nor
+arrays; what happened is told to it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from columnservice.model import Column
+
+FORMAT = 1
+_COUNTERS = ("requests", "bytes", "seconds", "ahead", "from_disk", "resumed", "unverified")
+
+
+def _nothing(service: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "service": service,
+        "traffic": {**dict.fromkeys(_COUNTERS, 0), "seconds": 0.0},
+        "datasets": {},
+    }
+
+
+def _union(ranges: Iterable[list[int]]) -> list[list[int]]:
+    """Row ranges, merged and in order."""
+    merged: list[list[int]] = []
+    for start, stop in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], stop)
+        else:
+            merged.append([start, stop])
+    return merged
+
+
+def _distinct(entries: Iterable[Any]) -> list[Any]:
+    """Entries without repetition, in a stable order."""
+    by_text = {json.dumps(e, sort_keys=True): e for e in entries}
+    return [by_text[text] for text in sorted(by_text)]
+
+
+def _added(one: Any, other: Any, key: str = "") -> Any:
+    """Two records as one: numbers add, ranges unite, lists and mappings merge."""
+    if isinstance(one, dict):
+        return {
+            k: _added(one[k], other[k], k) if k in one and k in other else one.get(k, other.get(k))
+            for k in (*one, *(k for k in other if k not in one))
+        }
+    if isinstance(one, list):
+        return _union([*one, *other]) if key == "ranges" else _distinct([*one, *other])
+    if key in _COUNTERS:
+        return one + other
+    return one or other
+
+
+@dataclass(eq=False)
+class Report:
+    """A record of what was fetched, from where, and the provenance of every column used.
+
+    ``record["traffic"]``: ``requests`` answered by the service, ``bytes`` received, ``seconds`` an
+    analysis waited for them, how many were read ``ahead``, came ``from_disk`` (and cost no bytes),
+    were ``resumed`` after a break, or hold rows whose parents' origin could not be asked
+    (``unverified``). ``record["datasets"]``: per Dataset its ``parent``, the ``columns`` used
+    (type, origin, source), digests of their ``recipes``, and its ``files`` (path, rows fetched,
+    parents). Reports add up with ``+``.
+    """
+
+    record: dict[str, Any] = field(default_factory=lambda: _nothing(""))
+
+    def __add__(self, other: Report) -> Report:
+        one, two = (json.loads(json.dumps(r.record)) for r in (self, other))
+        return Report(_added(one, two))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns used: ``service.nanoevents(prefetch=…)`` takes a Report."""
+        used = self.record["datasets"].values()
+        return list(dict.fromkeys(name for d in used for name in d["columns"]))
+
+    @property
+    def requests(self) -> int:
+        """How many requests for values the service answered."""
+        return int(self.record["traffic"]["requests"])
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of these answers."""
+        return int(self.record["traffic"]["bytes"])
+
+    def to_json(self) -> str:
+        """The record as JSON text."""
+        return json.dumps(self.record, indent=1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record beside a result."""
+        Path(path).write_text(self.to_json() + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Report:
+        """The record that ``save`` wrote."""
+        return cls(json.loads(Path(path).read_text()))
+
+    def _lines(self) -> list[str]:
+        t = self.record["traffic"]
+        told = [
+            f"{t['requests']} requests, {t['bytes'] / 1e6:.3f} MB, {t['seconds']:.2f} s of waiting"
+            f" ({t['ahead']} read ahead, {t['from_disk']} from disk, {t['resumed']} resumed)"
+        ]
+        if t["unverified"]:
+            told.append(f"{t['unverified']} answers could not be verified against the origin")
+        for name, dataset in self.record["datasets"].items():
+            rows = sum(b - a for f in dataset["files"].values() for a, b in f["ranges"])
+            told.append(f"{name}: {len(dataset['files'])} files, {rows} events")
+            told += [
+                f"  {column}: {about['type']} from {about['origin']} {about['source']}".rstrip()
+                for column, about in dataset["columns"].items()
+            ]
+        return told
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One answered request for values.
+
+    Attributes:
+        dataset, file: the Dataset, and the local file's UUID.
+        start, stop: its rows.
+        size_bytes: received; 0 from disk.
+        seconds: how long the analysis waited; 0 for what was read ahead.
+        ahead, from_disk, resumed, verified: as in ``Report``.
+        provenance: ``Reply.provenance``.
+    """
+
+    dataset: str
+    file: str
+    start: int
+    stop: int
+    size_bytes: int
+    seconds: float
+    ahead: bool = False
+    from_disk: bool = False
+    resumed: int = 0
+    verified: bool = True
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """This process's Reports, one per service; thread-safe."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget everything, locks of other threads too: for a forked child."""
+        self._lock = threading.Lock()
+        self._records: dict[str, dict[str, Any]] = {}
+
+    def _of(self, service: str) -> dict[str, Any]:
+        return self._records.setdefault(service, _nothing(service))
+
+    def _dataset(self, service: str, dataset: str) -> dict[str, Any]:
+        empty = {"parent": "", "columns": {}, "recipes": {}, "files": {}}
+        found: dict[str, Any] = self._of(service)["datasets"].setdefault(dataset, empty)
+        return found
+
+    def fetched(self, service: str, what: Fetched) -> None:
+        """Note an answer."""
+        with self._lock:
+            traffic = self._of(service)["traffic"]
+            traffic["requests"] += not what.from_disk
+            traffic["bytes"] += what.size_bytes
+            traffic["seconds"] += what.seconds
+            traffic["ahead"] += what.ahead
+            traffic["from_disk"] += what.from_disk
+            traffic["resumed"] += what.resumed
+            traffic["unverified"] += not what.verified
+            dataset = self._dataset(service, what.dataset)
+            file = dataset["files"].setdefault(what.file, {"path": "", "ranges": [], "parents": []})
+            file["ranges"] = _union([*file["ranges"], [what.start, what.stop]])
+            file["parents"] = _distinct([*file["parents"], *what.provenance.get("parents", ())])
+            dataset["parent"] = dataset["parent"] or str(what.provenance.get("parent", ""))
+            for name, digests in what.provenance.get("recipes", {}).items():
+                dataset["recipes"][name] = sorted({*dataset["recipes"].get(name, ()), *digests})
+
+    def used(self, service: str, dataset: str, file: str, path: str, column: Column) -> None:
+        """Note that an analysis was given a Column of a file."""
+        with self._lock:
+            about = self._dataset(service, dataset)
+            known = about["files"].setdefault(file, {"path": "", "ranges": [], "parents": []})
+            known["path"] = path
+            about["columns"].setdefault(
+                column.name,
+                {"type": column.type, "origin": column.origin, "source": column.source},
+            )
+
+    def absorb(self, report: Report) -> None:
+        """Add what another process has noted."""
+        with self._lock:
+            service = report.record["service"]
+            self._records[service] = _added(self._of(service), report.record)
+
+    def report(self, service: str, *, clear: bool = False) -> Report:
+        """What was noted of a service so far; ``clear``: and begin anew."""
+        with self._lock:
+            record = json.loads(json.dumps(self._of(service)))
+            if clear:
+                del self._records[service]
+        return Report(record)
+
+
+LEDGER = Ledger()
+os.register_at_fork(after_in_child=LEDGER.renew)

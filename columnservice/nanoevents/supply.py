@@ -1,0 +1,186 @@
+"""Where the Columns of a range come from: this process's memory, a thread ahead, or the service.
+
+What is handed out is not proven yet. Knows the client and ranges; neither uproot nor coffea.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from columnservice.client.fetching import DataRequest, progress
+from columnservice.client.reply import Reply
+from columnservice.client.report import LEDGER
+from columnservice.client.uploads import upload
+from columnservice.errors import UnknownFile
+from columnservice.model import Column, Keys, Ragged, plain
+from columnservice.nanoevents.ahead import AHEAD
+from columnservice.nanoevents.layouts import Layout, key_branches
+from columnservice.nanoevents.memory import MEMORY, Evidence, Range, Source
+from columnservice.nanoevents.offer import Catalogue, Offer
+
+Holding: TypeAlias = dict[str, tuple[Ragged, Evidence]]
+"""Column name → values and the evidence of the reply that they came with."""
+
+_digests: dict[tuple[Source, str], str] = {}
+"""Files that the service knows by the digest of their EventKeys."""
+
+
+class LocalKeys(Protocol):
+    """What is needed of the local tree."""
+
+    uuid: str
+    path: str
+    entries: int
+
+    def names(self) -> frozenset[str]:
+        """Names and full paths of all branches, at any depth."""
+        ...
+
+    def values(self, branch: str, start: int, stop: int) -> NDArray[Any]:
+        """A branch with one number per event."""
+        ...
+
+
+def forget_uploads() -> None:
+    """Forget which files are known by their EventKeys."""
+    _digests.clear()
+
+
+def local_keys(layout: Layout, local: LocalKeys, start: int, stop: int) -> Keys:
+    """EventKeys of local rows ``start`` to ``stop``.
+
+    Raises:
+        NoEventKeys: the file has none.
+    """
+    branches = key_branches(layout, local.names(), local.path)
+    run, lumi, event = (local.values(b, start, stop) for b in branches)
+    return Keys(run.astype(np.uint32), lumi.astype(np.uint32), event.astype(np.uint64))
+
+
+class Supply:
+    """The Columns that one local file is offered, on their way."""
+
+    def __init__(
+        self, offer: Offer, catalogue: Catalogue, local: LocalKeys, columns: Mapping[str, Column]
+    ) -> None:
+        self._offer, self._catalogue, self._local = offer, catalogue, local
+        self.source = Source(offer.service.url, catalogue.dataset)
+        self._columns = columns
+        self._counts = {c.counts_of: c for c in columns.values() if c.counts_of is not None}
+
+    def range(self, start: int, stop: int) -> Range:
+        """Rows of the local file."""
+        return Range(self.source, self._local.uuid, start, stop)
+
+    def take(self, where: Range, needed: Iterable[str], *, explicit: bool) -> Holding:
+        """At least these Columns of a range; any one where none is named.
+
+        Args:
+            where: the range.
+            needed: names.
+            explicit: ask for these only; else also for those that were used on earlier ranges.
+        """
+        names = list(dict.fromkeys(needed))
+        held = MEMORY.recall(where)
+        if not _holds(held, names):
+            with progress(f"{self.source.dataset}, rows {where.start} to {where.stop}"):
+                AHEAD.wait(where)
+            held = MEMORY.recall(where)
+        if not _holds(held, names):
+            wanted = [n for n in names if n not in held] or [self._cheapest()]
+            if not explicit and not held:
+                wanted += self._expected()
+            reply = self._ask(where, wanted)
+            evidence, values = self._read(reply, wanted)
+            MEMORY.keep(where, evidence, values)
+            held = {**MEMORY.recall(where), **{n: (v, evidence) for n, v in values.items()}}
+        if not explicit:
+            MEMORY.touch(self.source, names)
+        for name in names:
+            LEDGER.used(
+                self.source.url,
+                self.source.dataset,
+                where.uuid,
+                self._local.path,
+                self._columns[name],
+            )
+        if self._offer.read_ahead:
+            self._look_ahead(where, names if explicit else [*names, *self._expected()])
+        return held
+
+    def _expected(self) -> list[str]:
+        """Columns that this analysis is known to use."""
+        told = (*self._offer.prefetch, *MEMORY.touched(self.source))
+        return [n for n in dict.fromkeys(told) if n in self._columns]
+
+    def _cheapest(self) -> str:
+        """A Column to ask for when only ``hasParent`` is wanted, which comes with every reply."""
+        return min(self._columns.values(), key=lambda c: (c.depth, len(c.members))).name
+
+    def _look_ahead(self, where: Range, names: Iterable[str]) -> None:
+        """Begin to fetch the next range, if there seems to be one."""
+        following = AHEAD.pace.follow(where, self._local.entries)
+        if following is None or MEMORY.recall(following):
+            return
+        wanted = list(dict.fromkeys(names))
+
+        def fetch() -> None:
+            reply = self._request(following, wanted, ahead=True)
+            evidence, values = self._read(reply, wanted)
+            MEMORY.keep_ahead(following, evidence, values)
+
+        if wanted:
+            AHEAD.begin(following, fetch)
+
+    def _request(self, where: Range, names: Iterable[str], *, ahead: bool = False) -> Reply:
+        file = _digests.get((self.source, where.uuid), where.uuid)
+        columns = tuple(dict.fromkeys(names))
+        request = DataRequest(
+            self.source.dataset, file, where.start, where.stop, columns, known_as=where.uuid
+        )
+        return self._offer.service.ask(request, ahead=ahead)
+
+    def _ask(self, where: Range, names: Iterable[str]) -> Reply:
+        """The service's reply; a file that it does not know is introduced to it once."""
+        if not self._offer.is_named(self._local.path):
+            return self._request(where, names)
+        try:
+            return self._request(where, names)
+        except UnknownFile:
+            pass  # The file was named as one of this Dataset: its keys say which events it holds.
+        self._introduce()
+        return self._request(where, names)
+
+    def _introduce(self) -> None:
+        """Send the file's EventKeys, with what shows that it is of this sample."""
+        local, layout = self._local, self._catalogue.layout
+        keys = local_keys(layout, local, 0, local.entries)
+        names = local.names()
+        witnesses = {
+            name: values
+            for name in self._catalogue.witnesses
+            if name in names
+            and (values := local.values(name, 0, local.entries)).dtype.kind in "iuf"
+        }
+        digest = upload(self._offer.service.transport, self.source.dataset, keys, witnesses)
+        _digests[self.source, local.uuid] = digest
+
+    def _read(self, reply: Reply, names: Iterable[str]) -> tuple[Evidence, dict[str, Ragged]]:
+        """The Columns of a reply, with the counts of the lists among them."""
+        proofs = tuple((b.start, b.stop, b.proof) for b in reply.batches)
+        values = {name: reply.values(self._columns[name]) for name in dict.fromkeys(names)}
+        for name in list(values):
+            counts = self._counts.get(self._columns[name].shape or "")
+            if counts is not None and counts.name not in values:
+                dtype = np.dtype(counts.members[0].dtype)
+                values[counts.name] = plain(np.diff(values[name].offsets[0]).astype(dtype))
+        return Evidence(proofs, reply.has_parent), values
+
+
+def _holds(held: Holding, names: list[str]) -> bool:
+    """Whether everything is there that is needed."""
+    return bool(held) and all(name in held for name in names)
