@@ -39,7 +39,7 @@ FORMATS: Mapping[FormatName, Format] = {
 }
 
 # Counted up when the same layout would offer other Columns or Recipes.
-OFFER_VERSION = 1
+OFFER_VERSION = 2
 
 
 def format_named(name: str) -> Format:

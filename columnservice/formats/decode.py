@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from columnservice.errors import DamagedFile
+from columnservice.formats import momenta
+from columnservice.formats.inputs import codes_of, together
 from columnservice.formats.ragged import native
 from columnservice.formats.tables import TABLES, Parameters, Table, Values, half_floats
-from columnservice.model import Member, Offsets, Ragged, Recipe, plain
+from columnservice.model import Member, Ragged, Recipe, plain
 
 LINK_MEMBERS = (Member("m_persKey", "uint32"), Member("m_persIndex", "uint32"))
 
@@ -71,32 +72,9 @@ def _by_table(table: Table) -> Decoder:
 
     def run(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
         (codes,) = inputs
-        return plain(table.values(parameters)[_codes(codes, table.code)], *codes.offsets)
+        return plain(table.values(parameters)[codes_of(codes, table.code)], *codes.offsets)
 
     return Decoder(run, _of(table.dtype))
-
-
-def _codes(read: Ragged, kind: type[np.unsignedinteger[Any]]) -> Values:
-    """Flat packed codes as unsigned numbers of that size; DamagedFile where the size is another."""
-    values = native(read.values)
-    if values.dtype.kind not in "iu" or values.dtype.itemsize != np.dtype(kind).itemsize:
-        raise DamagedFile(
-            f"packed codes are {values.dtype}, not {np.dtype(kind)}: "
-            "the file's layout is not the one that it was indexed with."
-        )
-    return values.view(kind)
-
-
-def _together(inputs: Sequence[Ragged]) -> tuple[Offsets, ...]:
-    """The offsets of inputs that hold members of the same objects."""
-    first = inputs[0]
-    for other in inputs[1:]:
-        same = len(other.offsets) == len(first.offsets) and all(
-            np.array_equal(a, b) for a, b in zip(first.offsets, other.offsets, strict=True)
-        )
-        if not same:
-            raise DamagedFile("members of the same objects have different counts.")
-    return first.offsets
 
 
 def _as_is(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
@@ -110,22 +88,22 @@ def _counts(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
 
 
 def _phi(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
-    offsets = _together(inputs)
-    codes, pt_codes = (_codes(read, np.uint16) for read in inputs)
+    offsets = together(inputs)
+    codes, pt_codes = (codes_of(read, np.uint16) for read in inputs)
     return plain(_kernels().shifted_phi(codes, pt_codes, half_floats()), *offsets)
 
 
 def _eta_of_rapidity(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
-    offsets = _together(inputs)
-    y, pt, mass = (_codes(read, np.uint16) for read in inputs)
+    offsets = together(inputs)
+    y, pt, mass = (codes_of(read, np.uint16) for read in inputs)
     return plain(_kernels().eta_of_rapidity(y, pt, mass, half_floats()), *offsets)
 
 
 def _dz(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     codes, keys = inputs
-    offsets = _together(inputs)
+    offsets = together(inputs)
     values = _kernels().dz_to_vertex(
-        _codes(codes, np.uint16), _codes(keys, np.uint32), half_floats()
+        codes_of(codes, np.uint16), codes_of(keys, np.uint32), half_floats()
     )
     return plain(values, *offsets)
 
@@ -156,7 +134,7 @@ def _vertex_keys(sizes: Ragged, raw: Ragged) -> Values:
 def _dz_of_reference(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     codes, raw = inputs
     values = _kernels().dz_to_vertex(
-        _codes(codes, np.uint16), _vertex_keys(codes, raw), half_floats()
+        codes_of(codes, np.uint16), _vertex_keys(codes, raw), half_floats()
     )
     return plain(values, *codes.offsets)
 
@@ -168,33 +146,33 @@ def _key_of_reference(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
 
 def _index(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     (keys,) = inputs
-    return plain(_codes(keys, np.uint32).view(np.int32), *keys.offsets)
+    return plain(codes_of(keys, np.uint32).view(np.int32), *keys.offsets)
 
 
 def _puppi_log8_no_lepton(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
-    offsets = _together(inputs)
-    difference, weight = (_codes(read, np.uint8) for read in inputs)
+    offsets = together(inputs)
+    difference, weight = (codes_of(read, np.uint8) for read in inputs)
     # CMSSW adds the two int8 codes and passes the sum on as an int8: it wraps.
     return plain(TABLES["puppi_log8"].values({})[difference + weight], *offsets)
 
 
 def _puppi_linear_no_lepton(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
-    offsets = _together(inputs)
-    difference, weight = (_codes(read, np.uint8) for read in inputs)
+    offsets = together(inputs)
+    difference, weight = (codes_of(read, np.uint8) for read in inputs)
     values = difference.view(np.int8) / np.float32(127) + weight / np.float32(255)
     return plain(values.astype(np.float32), *offsets)
 
 
 def _pixel_hits(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
-    offsets = _together(inputs)
-    hits, layers = (_codes(read, np.uint8).astype(np.int32) for read in inputs)
+    offsets = together(inputs)
+    hits, layers = (codes_of(read, np.uint8).astype(np.int32) for read in inputs)
     return plain((hits & 7) + (layers & 7), *offsets)
 
 
 def _hits(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     """Pixel and strip hits; without a second input (``packedLayers_``) all stand in the first."""
-    offsets = _together(inputs)
-    parts = [_codes(read, np.uint8).astype(np.int32) for read in inputs]
+    offsets = together(inputs)
+    parts = [codes_of(read, np.uint8).astype(np.int32) for read in inputs]
     total = sum((part & 7) + (part >> 3) for part in parts)
     return plain(np.asarray(total, np.int32), *offsets)
 
@@ -229,4 +207,9 @@ DECODERS: Mapping[str, Decoder] = {
     "key_of_reference": Decoder(_key_of_reference, _of("int32")),
     "charge": Decoder(_charge, _of("int32")),
     "element_link": Decoder(_element_link, LINK_MEMBERS),
+    "single": Decoder(momenta.single, _of("float32")),
+    "charge_of_thirds": Decoder(momenta.charge_of_thirds, _of("int32")),
+    "pt_of_xy": Decoder(momenta.pt_of_xy, _of("float32")),
+    "phi_of_xy": Decoder(momenta.phi_of_xy, _of("float32")),
+    "eta_of_xyz": Decoder(momenta.eta_of_xyz, _of("float32")),
 }

@@ -16,105 +16,71 @@ times (``packedTime_``, zero in Run 2 and 3).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from columnservice.formats.discovery import Readable
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table."""
-
-    field: str
-    members: tuple[str, ...]
-    decode: str
-    parameters: tuple[tuple[str, float], ...]
-    doc: str
-    source: str
-
-    def holds(self, layout: Mapping[str, Readable]) -> bool:
-        """Whether a layout (readable members by name) has all source members as this line wants."""
-        for wanted in self.members:
-            name, _, dtype = wanted.partition(":")
-            if name not in layout or (dtype and layout[name].members[0].dtype != dtype):
-                return False
-        return True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The source members without dtypes, in the order that the decoder takes them."""
-        return tuple(wanted.partition(":")[0] for wanted in self.members)
-
-
-def _line(*cells: str) -> Line:
-    """A line from its cells; parameters are written ``name=number``, separated by blanks."""
-    field, members, decode, parameters, doc, source = cells
-    pairs = (pair.split("=") for pair in parameters.split())
-    numbers = tuple((name, float(number)) for name, number in pairs)
-    return Line(field, tuple(members.split()), decode, numbers, doc, source)
-
+from columnservice.formats.lines import Line, fields_of, line
 
 # References stored as RefCoreWithIndex: read as bytes by the decoders that take them.
 RAW_MEMBERS = frozenset({"pvRef_.product_"})
 
 # fmt: off
 CANDIDATE: tuple[Line, ...] = (
-    _line("pt",                      "packedPt_",                                            "half",                   "divisor=1",                 "transverse momentum in GeV",                                              "PC unpack"),
-    _line("eta",                     "packedEta_",                                           "signed16",               "range=6",                   "pseudorapidity",                                                          "PC unpack"),
-    _line("phi",                     "packedPhi_ packedPt_",                                 "phi",                    "",                          "azimuth at the vertex in rad",                                            "PC unpack"),
-    _line("mass",                    "packedM_",                                             "half",                   "divisor=1",                 "mass in GeV",                                                             "PC unpack"),
-    _line("pdgId",                   "pdgId_",                                               "as_is",                  "",                          "PDG code by particle flow",                                               "PC pdgId"),
-    _line("charge",                  "pdgId_",                                               "charge",                 "",                          "electric charge, from the PDG code",                                      "PC charge"),
-    _line("dxy",                     "packedDxy_",                                           "half",                   "divisor=100",               "transverse impact parameter to the associated vertex in cm",              "PC unpackVtx"),
-    _line("dz",                      "packedDz_ pvRefKey_",                                  "dz",                     "",                          "longitudinal impact parameter to the associated vertex in cm",            "PC unpackVtx"),
-    _line("dz",                      "packedDz_ pvRef_.product_",                            "dz_of_reference",        "",                          "longitudinal impact parameter to the associated vertex in cm",            "PC unpackVtx"),
-    _line("pvIdx",                   "pvRefKey_",                                            "index",                  "",                          "associated vertex in offlineSlimmedPrimaryVertices, -1 for none",         "PC vertexRef"),
-    _line("pvIdx",                   "packedDz_ pvRef_.product_",                            "key_of_reference",       "",                          "associated vertex in offlineSlimmedPrimaryVertices, -1 for none",         "PC vertexRef"),
-    _line("dphi",                    "packedDPhi_",                                          "signed16",               "range=3.2",                 "azimuth of the track minus phi in rad",                                   "PC unpackVtx"),
-    _line("deta",                    "packedDEta_",                                          "half",                   "divisor=1",                 "pseudorapidity of the track minus eta",                                   "PC unpackVtx"),
-    _line("dtrkPt",                  "packedDTrkPt_",                                        "half",                   "divisor=1",                 "transverse momentum of the track minus pt in GeV",                        "PC unpackVtx"),
-    _line("puppiWeight",             "packedPuppiweight_:uint8",                             "unsigned8",              "divisor=255",               "PUPPI weight",                                                            "PC puppiWeight"),
-    _line("puppiWeight",             "packedPuppiweight_:int8",                              "puppi_log8",             "",                          "PUPPI weight",                                                            "PC puppiWeight before CMSSW 10, log unpack8logClosed"),
-    _line("puppiWeightNoLep",        "packedPuppiweightNoLepDiff_ packedPuppiweight_:uint8", "puppi_linear_no_lepton", "",                          "PUPPI weight without leptons",                                            "PC puppiWeightNoLep"),
-    _line("puppiWeightNoLep",        "packedPuppiweightNoLepDiff_ packedPuppiweight_:int8",  "puppi_log8_no_lepton",   "",                          "PUPPI weight without leptons",                                            "PC puppiWeightNoLep before CMSSW 10, log unpack8logClosed"),
-    _line("hcalFraction",            "hcalFraction_:int8",                                   "signed8",                "divisor=100",               "fraction of the calorimeter energy in HCAL",                              "PC hcalFraction"),
-    _line("rawHcalFraction",         "rawHcalFraction_:int8",                                "signed8",                "divisor=100",               "HCAL fraction of isolated charged hadrons, raw",                          "PC rawHcalFraction"),
-    _line("caloFraction",            "caloFraction_:uint8",                                  "unsigned8",              "divisor=100",               "calorimeter energy / candidate energy",                                   "PC caloFraction"),
-    _line("rawCaloFraction",         "rawCaloFraction_:uint8",                               "unsigned8",              "divisor=100",               "calorimeter energy / candidate energy of isolated charged hadrons, raw",  "PC rawCaloFraction"),
-    _line("isIsolatedChargedHadron", "isIsolatedChargedHadron_",                             "as_is",                  "",                          "isolated at the calorimeter surface",                                     "PC isIsolatedChargedHadron"),
-    _line("pvAssocQuality",          "qualityFlags_",                                        "bits",                   "shift=0 width=3 offset=0",  "quality of the vertex association, 0 to 7",                               "PC qualityFlagsShiftsAndMasks"),
-    _line("lostInnerHits",           "qualityFlags_",                                        "bits",                   "shift=4 width=2 offset=-1", "lost inner hits: -1 hit in the first pixel layer, 0 none, 1 one, 2 more", "PC lostInnerHits"),
-    _line("trackHighPurity",         "qualityFlags_",                                        "flag",                   "shift=3",                   "track is of high purity",                                                 "PC"),
-    _line("isStandalone",            "qualityFlags_",                                        "flag",                   "shift=9",                   "standalone muon",                                                         "PC setMuonID"),
-    _line("isGlobal",                "qualityFlags_",                                        "flag",                   "shift=10",                  "global muon",                                                             "PC setMuonID"),
-    _line("isGoodEgamma",            "qualityFlags_",                                        "flag",                   "shift=11",                  "e/gamma identified",                                                      "PC"),
-    _line("numberOfPixelHits",       "packedHits_ packedLayers_",                            "pixel_hits",             "",                          "valid pixel hits of the track",                                           "PC numberOfPixelHits"),
-    _line("numberOfPixelHits",       "packedHits_",                                          "bits8",                  "shift=0 width=3",           "valid pixel hits of the track",                                           "PC before packedLayers_"),
-    _line("numberOfHits",            "packedHits_ packedLayers_",                            "hits",                   "",                          "valid hits of the track",                                                 "PC numberOfHits"),
-    _line("numberOfHits",            "packedHits_",                                          "hits",                   "",                          "valid hits of the track",                                                 "PC before packedLayers_"),
-    _line("pixelLayers",             "packedLayers_",                                        "bits8",                  "shift=0 width=3",           "pixel layers with measurement",                                           "PC pixelLayersWithMeasurement"),
-    _line("stripLayers",             "packedLayers_",                                        "bits8",                  "shift=3 width=5",           "strip layers with measurement",                                           "PC stripLayersWithMeasurement"),
-    _line("trkChi2",                 "normalizedChi2_",                                      "as_is",                  "",                          "normalised chi2 of the track",                                            "PC"),
-    _line("dxyErr",                  "packedCovarianceDxyDxy_",                              "half_root",              "divisor=10000",             "uncertainty of dxy in cm",                                                "PC dxyError"),
-    _line("dzErr",                   "packedCovarianceDzDz_",                                "half_root",              "divisor=10000",             "uncertainty of dz in cm",                                                 "PC dzError"),
-    _line("covDxyDxy",               "packedCovarianceDxyDxy_",                              "half",                   "divisor=10000",             "covariance of dxy and dxy in cm²",                                        "PC unpackVtx"),
-    _line("covDxyDz",                "packedCovarianceDxyDz_",                               "half",                   "divisor=10000",             "covariance of dxy and dz in cm²",                                         "PC unpackVtx"),
-    _line("covDzDz",                 "packedCovarianceDzDz_",                                "half",                   "divisor=10000",             "covariance of dz and dz in cm²",                                          "PC unpackVtx"),
-    _line("covDlambdaDz",            "packedCovarianceDlambdaDz_:int8",                      "log8",                   "low=-17 high=-4 steps=128", "covariance of lambda and dz in rad cm",                                   "PC unpackVtx, log unpack8log"),
-    _line("covDphiDxy",              "packedCovarianceDphiDxy_:int8",                        "log8",                   "low=-17 high=-4 steps=128", "covariance of phi and dxy in rad cm",                                     "PC unpackVtx, log unpack8log"),
-    _line("covDptDpt",               "packedCovarianceDptDpt_:int8",                         "log8",                   "low=-15 high=0 steps=128",  "variance of q/p times pt²",                                               "PC unpackVtx, log unpack8log"),
-    _line("covDetaDeta",             "packedCovarianceDetaDeta_:int8",                       "log8",                   "low=-20 high=-5 steps=128", "variance of lambda",                                                      "PC unpackVtx, log unpack8log"),
-    _line("covDphiDphi",             "packedCovarianceDphiDphi_:int8",                       "log8",                   "low=-15 high=0 steps=128",  "variance of phi times pt²",                                               "PC unpackVtx, log unpack8log"),
+    line("pt",                      "packedPt_",                                            "half",                   "divisor=1",                 "transverse momentum in GeV",                                              "PC unpack"),
+    line("eta",                     "packedEta_",                                           "signed16",               "range=6",                   "pseudorapidity",                                                          "PC unpack"),
+    line("phi",                     "packedPhi_ packedPt_",                                 "phi",                    "",                          "azimuth at the vertex in rad",                                            "PC unpack"),
+    line("mass",                    "packedM_",                                             "half",                   "divisor=1",                 "mass in GeV",                                                             "PC unpack"),
+    line("pdgId",                   "pdgId_",                                               "as_is",                  "",                          "PDG code by particle flow",                                               "PC pdgId"),
+    line("charge",                  "pdgId_",                                               "charge",                 "",                          "electric charge, from the PDG code",                                      "PC charge"),
+    line("dxy",                     "packedDxy_",                                           "half",                   "divisor=100",               "transverse impact parameter to the associated vertex in cm",              "PC unpackVtx"),
+    line("dz",                      "packedDz_ pvRefKey_",                                  "dz",                     "",                          "longitudinal impact parameter to the associated vertex in cm",            "PC unpackVtx"),
+    line("dz",                      "packedDz_ pvRef_.product_",                            "dz_of_reference",        "",                          "longitudinal impact parameter to the associated vertex in cm",            "PC unpackVtx"),
+    line("pvIdx",                   "pvRefKey_",                                            "index",                  "",                          "associated vertex in offlineSlimmedPrimaryVertices, -1 for none",         "PC vertexRef"),
+    line("pvIdx",                   "packedDz_ pvRef_.product_",                            "key_of_reference",       "",                          "associated vertex in offlineSlimmedPrimaryVertices, -1 for none",         "PC vertexRef"),
+    line("dphi",                    "packedDPhi_",                                          "signed16",               "range=3.2",                 "azimuth of the track minus phi in rad",                                   "PC unpackVtx"),
+    line("deta",                    "packedDEta_",                                          "half",                   "divisor=1",                 "pseudorapidity of the track minus eta",                                   "PC unpackVtx"),
+    line("dtrkPt",                  "packedDTrkPt_",                                        "half",                   "divisor=1",                 "transverse momentum of the track minus pt in GeV",                        "PC unpackVtx"),
+    line("puppiWeight",             "packedPuppiweight_:uint8",                             "unsigned8",              "divisor=255",               "PUPPI weight",                                                            "PC puppiWeight"),
+    line("puppiWeight",             "packedPuppiweight_:int8",                              "puppi_log8",             "",                          "PUPPI weight",                                                            "PC puppiWeight before CMSSW 10, log unpack8logClosed"),
+    line("puppiWeightNoLep",        "packedPuppiweightNoLepDiff_ packedPuppiweight_:uint8", "puppi_linear_no_lepton", "",                          "PUPPI weight without leptons",                                            "PC puppiWeightNoLep"),
+    line("puppiWeightNoLep",        "packedPuppiweightNoLepDiff_ packedPuppiweight_:int8",  "puppi_log8_no_lepton",   "",                          "PUPPI weight without leptons",                                            "PC puppiWeightNoLep before CMSSW 10, log unpack8logClosed"),
+    line("hcalFraction",            "hcalFraction_:int8",                                   "signed8",                "divisor=100",               "fraction of the calorimeter energy in HCAL",                              "PC hcalFraction"),
+    line("rawHcalFraction",         "rawHcalFraction_:int8",                                "signed8",                "divisor=100",               "HCAL fraction of isolated charged hadrons, raw",                          "PC rawHcalFraction"),
+    line("caloFraction",            "caloFraction_:uint8",                                  "unsigned8",              "divisor=100",               "calorimeter energy / candidate energy",                                   "PC caloFraction"),
+    line("rawCaloFraction",         "rawCaloFraction_:uint8",                               "unsigned8",              "divisor=100",               "calorimeter energy / candidate energy of isolated charged hadrons, raw",  "PC rawCaloFraction"),
+    line("isIsolatedChargedHadron", "isIsolatedChargedHadron_",                             "as_is",                  "",                          "isolated at the calorimeter surface",                                     "PC isIsolatedChargedHadron"),
+    line("pvAssocQuality",          "qualityFlags_",                                        "bits",                   "shift=0 width=3 offset=0",  "quality of the vertex association, 0 to 7",                               "PC qualityFlagsShiftsAndMasks"),
+    line("lostInnerHits",           "qualityFlags_",                                        "bits",                   "shift=4 width=2 offset=-1", "lost inner hits: -1 hit in the first pixel layer, 0 none, 1 one, 2 more", "PC lostInnerHits"),
+    line("trackHighPurity",         "qualityFlags_",                                        "flag",                   "shift=3",                   "track is of high purity",                                                 "PC"),
+    line("isStandalone",            "qualityFlags_",                                        "flag",                   "shift=9",                   "standalone muon",                                                         "PC setMuonID"),
+    line("isGlobal",                "qualityFlags_",                                        "flag",                   "shift=10",                  "global muon",                                                             "PC setMuonID"),
+    line("isGoodEgamma",            "qualityFlags_",                                        "flag",                   "shift=11",                  "e/gamma identified",                                                      "PC"),
+    line("numberOfPixelHits",       "packedHits_ packedLayers_",                            "pixel_hits",             "",                          "valid pixel hits of the track",                                           "PC numberOfPixelHits"),
+    line("numberOfPixelHits",       "packedHits_",                                          "bits8",                  "shift=0 width=3",           "valid pixel hits of the track",                                           "PC before packedLayers_"),
+    line("numberOfHits",            "packedHits_ packedLayers_",                            "hits",                   "",                          "valid hits of the track",                                                 "PC numberOfHits"),
+    line("numberOfHits",            "packedHits_",                                          "hits",                   "",                          "valid hits of the track",                                                 "PC before packedLayers_"),
+    line("pixelLayers",             "packedLayers_",                                        "bits8",                  "shift=0 width=3",           "pixel layers with measurement",                                           "PC pixelLayersWithMeasurement"),
+    line("stripLayers",             "packedLayers_",                                        "bits8",                  "shift=3 width=5",           "strip layers with measurement",                                           "PC stripLayersWithMeasurement"),
+    line("trkChi2",                 "normalizedChi2_",                                      "as_is",                  "",                          "normalised chi2 of the track",                                            "PC"),
+    line("dxyErr",                  "packedCovarianceDxyDxy_",                              "half_root",              "divisor=10000",             "uncertainty of dxy in cm",                                                "PC dxyError"),
+    line("dzErr",                   "packedCovarianceDzDz_",                                "half_root",              "divisor=10000",             "uncertainty of dz in cm",                                                 "PC dzError"),
+    line("covDxyDxy",               "packedCovarianceDxyDxy_",                              "half",                   "divisor=10000",             "covariance of dxy and dxy in cm²",                                        "PC unpackVtx"),
+    line("covDxyDz",                "packedCovarianceDxyDz_",                               "half",                   "divisor=10000",             "covariance of dxy and dz in cm²",                                         "PC unpackVtx"),
+    line("covDzDz",                 "packedCovarianceDzDz_",                                "half",                   "divisor=10000",             "covariance of dz and dz in cm²",                                          "PC unpackVtx"),
+    line("covDlambdaDz",            "packedCovarianceDlambdaDz_:int8",                      "log8",                   "low=-17 high=-4 steps=128", "covariance of lambda and dz in rad cm",                                   "PC unpackVtx, log unpack8log"),
+    line("covDphiDxy",              "packedCovarianceDphiDxy_:int8",                        "log8",                   "low=-17 high=-4 steps=128", "covariance of phi and dxy in rad cm",                                     "PC unpackVtx, log unpack8log"),
+    line("covDptDpt",               "packedCovarianceDptDpt_:int8",                         "log8",                   "low=-15 high=0 steps=128",  "variance of q/p times pt²",                                               "PC unpackVtx, log unpack8log"),
+    line("covDetaDeta",             "packedCovarianceDetaDeta_:int8",                       "log8",                   "low=-20 high=-5 steps=128", "variance of lambda",                                                      "PC unpackVtx, log unpack8log"),
+    line("covDphiDphi",             "packedCovarianceDphiDphi_:int8",                       "log8",                   "low=-15 high=0 steps=128",  "variance of phi times pt²",                                               "PC unpackVtx, log unpack8log"),
 )
 
 GEN_PARTICLE: tuple[Line, ...] = (
-    _line("pt",     "packedPt_",                   "half",            "divisor=1", "transverse momentum in GeV",               "PG unpack"),
-    _line("eta",    "packedY_ packedPt_ packedM_", "eta_of_rapidity", "",          "pseudorapidity, from the packed rapidity", "PG unpack"),
-    _line("eta",    "packedEta_",                  "signed16",        "range=6",   "pseudorapidity",                           "PG before packedY_"),
-    _line("phi",    "packedPhi_ packedPt_",        "phi",             "",          "azimuth in rad",                           "PG unpack"),
-    _line("mass",   "packedM_",                    "half",            "divisor=1", "mass in GeV",                              "PG unpack"),
-    _line("pdgId",  "pdgId_",                      "as_is",           "",          "PDG code",                                 "PG pdgId"),
-    _line("charge", "charge_",                     "as_is",           "",          "electric charge",                          "PG charge"),
+    line("pt",     "packedPt_",                   "half",            "divisor=1", "transverse momentum in GeV",               "PG unpack"),
+    line("eta",    "packedY_ packedPt_ packedM_", "eta_of_rapidity", "",          "pseudorapidity, from the packed rapidity", "PG unpack"),
+    line("eta",    "packedEta_",                  "signed16",        "range=6",   "pseudorapidity",                           "PG before packedY_"),
+    line("phi",    "packedPhi_ packedPt_",        "phi",             "",          "azimuth in rad",                           "PG unpack"),
+    line("mass",   "packedM_",                    "half",            "divisor=1", "mass in GeV",                              "PG unpack"),
+    line("pdgId",  "pdgId_",                      "as_is",           "",          "PDG code",                                 "PG pdgId"),
+    line("charge", "charge_",                     "as_is",           "",          "electric charge",                          "PG charge"),
 )
 # fmt: on
 
@@ -134,8 +100,4 @@ COLLECTIONS: Mapping[str, str] = {
 
 def decoded_fields(friendly_class: str, layout: Mapping[str, Readable]) -> dict[str, Line]:
     """The lines that hold for a product of that class with those readable members, by field."""
-    found: dict[str, Line] = {}
-    for line in LINES.get(friendly_class, ()):
-        if line.field not in found and line.holds(layout):
-            found[line.field] = line
-    return found
+    return fields_of(LINES.get(friendly_class, ()), layout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.decode import LINK_MEMBERS
@@ -28,6 +29,53 @@ if TYPE_CHECKING:
 
 KEYS = ("runNumber", "lumiBlock", "eventNumber")
 _STORES = re.compile(r"Aux(Dyn)?$")
+# What becomes what: the variables that xAOD::EventAuxInfo_v1 declares stand in ``EventInfoAux.`` in
+# files of release 21, and in ``EventInfoAuxDyn.`` in PHYSLITE of release 22 and later. Each is
+# offered under both names, so that one Column holds for files of all releases; to xAOD they are the
+# same variable. Source: Athena Event/xAOD/xAODEventInfo/versions/EventAuxInfo_v1.h. Variables of
+# containers are not moved: coffea zips all that a container has, and would find them twice.
+EVENT_STORES = {"EventInfoAux": "EventInfoAuxDyn", "EventInfoAuxDyn": "EventInfoAux"}
+EVENT_VARIABLES = frozenset(
+    {
+        "runNumber",
+        "eventNumber",
+        "lumiBlock",
+        "timeStamp",
+        "timeStampNSOffset",
+        "bcid",
+        "detectorMask0",
+        "detectorMask1",
+        "detectorMask2",
+        "detectorMask3",
+        "eventTypeBitmask",
+        "statusElement",
+        "extendedLevel1ID",
+        "level1TriggerType",
+        "streamTagObeysLumiblock",
+        "actualInteractionsPerCrossing",
+        "averageInteractionsPerCrossing",
+        "pixelFlags",
+        "sctFlags",
+        "trtFlags",
+        "larFlags",
+        "tileFlags",
+        "muonFlags",
+        "forwardDetFlags",
+        "coreFlags",
+        "backgroundFlags",
+        "lumiFlags",
+        "beamPosX",
+        "beamPosY",
+        "beamPosZ",
+        "beamPosSigmaX",
+        "beamPosSigmaY",
+        "beamPosSigmaZ",
+        "beamPosSigmaXY",
+        "beamTiltXZ",
+        "beamTiltYZ",
+        "beamStatus",
+    }
+)
 
 
 def _column_name(path: str) -> str:
@@ -74,6 +122,17 @@ def _offered(path: str, branch: Any) -> OfferedColumn:
     return OfferedColumn(column, Recipe(name, (read,), decode))
 
 
+def _moved(offered: OfferedColumn) -> Iterator[OfferedColumn]:
+    """The same variable of the event under the name that it has in files of other releases."""
+    store, _, variable = offered.column.name.partition(".")
+    if store not in EVENT_STORES or variable not in EVENT_VARIABLES or offered.recipe is None:
+        return
+    name = f"{EVENT_STORES[store]}.{variable}"
+    shape = name if offered.column.depth else None
+    column = replace(offered.column, name=name, shape=shape)
+    yield OfferedColumn(column, replace(offered.recipe, column=name))
+
+
 def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
     """Every leaf of the tree as a Column; of two with one name the first counts."""
     counters = {"n" + b.name for b in tree.branches if b.count_branch is not None}
@@ -82,6 +141,9 @@ def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
         if path not in counters:
             one = _offered(path, branch)
             offered.setdefault(one.column.name, one)
+    for one in tuple(offered.values()):
+        for moved in _moved(one):
+            offered.setdefault(moved.column.name, moved)
     return tuple(offered.values())
 
 

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pytest
 
+from columnservice.formats.xaod import EVENT_STORES, EVENT_VARIABLES
 from tests.formats.support import RAW
 
 pytestmark = pytest.mark.fast
@@ -82,7 +83,8 @@ def test_counters_that_uproot_writes_are_no_columns(opened_file):
     opened = opened_file("atlas_demo_derived/local_60ev.root", "physlite")
     assert "nAnalysisJetsAuxDyn.pt" in opened.tree
     assert "nAnalysisJetsAuxDyn.pt" not in opened.offered
-    assert len(opened.offered) == 14
+    branches = {o.column.source for o in opened.offered.values()}
+    assert len(branches) == 14
 
 
 def test_real_pairs_share_witnesses_and_event_scalars(opened_file):
@@ -118,3 +120,42 @@ def test_characters_that_no_name_may_have_are_replaced(opened_file):
     assert odd
     name = "AnalysisTrigMatch_HLT_mu14_ivarloose_tau25_medium1_tracktwo_L1DR_MU10TAU12I_TAU12I_J25"
     assert offered[f"{name}AuxDyn.TrigMatchedObjects"].column.support == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "static"),
+    [
+        (PHYSLITE, "physlite", False),
+        ("atlas/physlite_24.0.2_50ev.root", "physlite", False),
+        ("atlas/daod_exot15_10ev.root", "daod", True),
+        ("atlas_demo_pair/parent_physlite_100ev.root", "physlite", True),
+    ],
+)
+def test_variables_of_the_event_have_the_same_names_in_files_of_all_releases(
+    opened_file, path, name, static
+):
+    opened = opened_file(path, name)
+    moved = 0
+    for variable in sorted(EVENT_VARIABLES):
+        ways = [f"{store}.{variable}" for store in EVENT_STORES]
+        if not set(ways) & opened.offered.keys():
+            continue
+        first, second = (opened.offered[way] for way in ways)
+        assert first.recipe.reads == second.recipe.reads
+        assert first.column.type == second.column.type
+        assert second.column.shape == (second.column.name if second.column.depth else None)
+        if not first.column.depth:
+            truth = opened.tree[first.column.source].array().to_numpy()
+            for way in ways:
+                np.testing.assert_array_equal(opened.column(way).values, truth)
+        moved += 1
+    assert moved >= 25
+    path_of_run = opened.offered["EventInfoAuxDyn.runNumber"].column.source
+    assert ("EventInfoAux." in path_of_run) == static
+
+
+def test_decorations_and_containers_stay_in_their_stores(opened_file):
+    offered = opened_file(PHYSLITE, "physlite").offered
+    assert "EventInfoAuxDyn.RandomRunNumber" in offered
+    assert "EventInfoAux.RandomRunNumber" not in offered
+    assert "AnalysisElectronsAux.pt" not in offered
