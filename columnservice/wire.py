@@ -36,8 +36,8 @@ COMPRESSIONS = ("zstd", "lz4")
 PROBLEM = "problem"
 """Metadata of an empty last batch that says why a reply ends early (a problem document)."""
 PROVENANCE = "provenance"
-"""Schema metadata: JSON with ``parent`` (name), ``parents`` (lfn, uuid, size_bytes), ``take`` (digest
-of the TakeIndex) and ``recipes`` (Column name → digests)."""
+"""Schema metadata: JSON with ``parent`` (name), ``parents`` (lfn, uuid, size_bytes), ``take``
+(digest of the TakeIndex) and ``recipes`` (Column name → digests)."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

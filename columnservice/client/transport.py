@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -205,7 +205,7 @@ class Transport:
         parts: list[bytes] = []
         whole = True
         try:
-            parts.extend(response.stream(_CHUNK_BYTES))
+            parts.extend(_pieces(response))
         except ReadTimeoutError as error:
             return self._unreachable(error)
         except (ProtocolError, OSError):
@@ -222,6 +222,15 @@ class Transport:
             f"No answer from the column service at {self.url} ({type(cause).__name__}).",
             "Check COLUMNSERVICE_URL and that `columnservice serve` is running there.",
         )
+
+
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """A body as it arrives, so that a break costs no more than what had not arrived."""
+    if getattr(response, "chunked", False):
+        yield from response.stream(_CHUNK_BYTES)
+        return
+    while piece := response.read1(_CHUNK_BYTES):
+        yield piece
 
 
 def _problem(url: str, answer: Answer) -> ColumnServiceError:

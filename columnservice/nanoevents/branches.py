@@ -22,8 +22,10 @@ from columnservice.nanoevents.eager import eager_loading
 from columnservice.nanoevents.friend import Friend
 from columnservice.nanoevents.layouts import LAYOUTS
 from columnservice.nanoevents.localtree import LocalTree
-from columnservice.nanoevents.offer import Offer
+from columnservice.nanoevents.offer import Offer, warn_once
 from columnservice.nanoevents.remotebranch import RemoteBranch, entry_range
+
+RNTUPLE = "ROOT::RNTuple"
 
 
 class ColumnClasses(MutableMapping[str, Any]):
@@ -45,6 +47,12 @@ class ColumnClasses(MutableMapping[str, Any]):
         return f"<uproot's classes with columns of {self._offer.service.url}>"
 
     def __getitem__(self, name: str) -> Any:
+        if name == RNTUPLE:
+            warn_once(
+                self._offer.service.url + RNTUPLE,
+                "An RNTuple is opened: remote columns are offered for TTrees only. "
+                "Open the file that holds the events as a TTree.",
+            )
         return self._tree if name == "TTree" else uproot.classes[name]
 
     def __setitem__(self, name: str, value: Any) -> None:

@@ -158,7 +158,7 @@ class Offer:
             )
         if not holders:
             asked = "" if self.datasets is None else f" in {', '.join(self.datasets)}"
-            _warn_once(
+            warn_once(
                 self.service.url + uuid,
                 f"The column service does not know {path}{asked}: no remote columns.",
             )
@@ -196,7 +196,7 @@ class Offer:
         return _catalogues[key]
 
     def _warn_of_silence(self, error: TransportError) -> None:
-        _warn_once(self.service.url, f"No remote columns: {error}")
+        warn_once(self.service.url, f"No remote columns: {error}")
 
 
 _holders: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -204,7 +204,8 @@ _catalogues: dict[tuple[str, str], Catalogue] = {}
 _warned: set[str] = set()
 
 
-def _warn_once(about: str, text: str) -> None:
+def warn_once(about: str, text: str) -> None:
+    """Warn in this process once, whatever the text, about one thing."""
     if about not in _warned:
         _warned.add(about)
         warnings.warn(text, ColumnServiceWarning, stacklevel=2)

@@ -5,6 +5,7 @@ It knows no experiment file: a test hands it Columns, values in local row order,
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import threading
@@ -82,6 +83,8 @@ class ServedDataset:
     columns: list[Column]
     tables: dict[str, Table] = field(default_factory=dict)
     parent: str | None = "parents"
+    witnesses: list[str] = field(default_factory=list)
+    provenance: dict[str, Any] | None = None
 
     @property
     def info(self) -> dict[str, Any]:
@@ -106,6 +109,7 @@ class Request:
     path: str
     query: dict[str, list[str]]
     headers: dict[str, str]
+    body: bytes = b""
 
     @property
     def columns(self) -> list[str]:
@@ -116,18 +120,29 @@ class Request:
         return int(self.query["start"][0]), int(self.query["stop"][0])
 
 
+def _triples(keys: Keys) -> list[tuple[int, ...]]:
+    return list(zip(keys.run.tolist(), keys.lumi.tolist(), keys.event.tolist(), strict=True))
+
+
 def _as_ever(request: Request) -> None:
     """No answer of its own: the double answers as the service does."""
 
 
 class WireServer:
-    """The double. ``spoil`` changes the bytes of data replies; ``answer`` replaces any answer."""
+    """The double. ``spoil`` changes the bytes of data replies; ``answer`` replaces any answer.
+
+    ``breaks``: of the next data replies, how many bytes arrive before the connection breaks.
+    ``etags``: whether data replies carry one. ``uploads``: digest → uploaded Arrow table.
+    """
 
     def __init__(self) -> None:
         self.datasets: dict[str, ServedDataset] = {}
         self.log: list[Request] = []
         self.spoil: Callable[[bytes], bytes] = bytes
         self.answer: Callable[[Request], tuple[int, str, bytes] | None] = _as_ever
+        self.breaks: list[int] = []
+        self.etags = False
+        self.uploads: dict[str, pa.Table] = {}
         self.url = ""
 
     def add(self, dataset: ServedDataset) -> ServedDataset:
@@ -163,13 +178,42 @@ class WireServer:
         dataset = self.datasets.get(parts[0])
         if dataset is None:
             raise errors.UnknownDataset(f"No dataset {parts[0]!r};")
+        if parts[1:2] == ["eventindexes"]:
+            return self._eventindex(dataset, request, parts[2])
         if parts[1:] == ["columns"]:
             columns = [wire.column_to_json(c) for c in dataset.columns]
-            document = {"dataset": dataset.name, "format": dataset.format, "columns": columns}
+            document = {
+                "dataset": dataset.name,
+                "format": dataset.format,
+                "witnesses": dataset.witnesses,
+                "columns": columns,
+            }
             return 200, "application/json", json.dumps(document).encode()
         if parts[1:] in (["columns", "data"], ["columns", "query"]):
             return 200, wire.MEDIA_TYPE, self.spoil(self._stream(dataset, request))
         return 200, "application/json", json.dumps(dataset.info).encode()
+
+    def _eventindex(
+        self, dataset: ServedDataset, request: Request, digest: str
+    ) -> tuple[int, str, bytes]:
+        """Uploaded keys become a file of the dataset, joined by brute force with its first one."""
+        status = 200
+        if request.method == "PUT":
+            status = 201
+            uploaded = pa.ipc.open_stream(pa.py_buffer(request.body)).read_all()
+            self.uploads[digest] = uploaded
+            keys = Keys(*(uploaded[name].to_numpy() for name in ("run", "lumi", "event")))
+            assert wire.keys_digest(keys) == digest
+            whole = next(iter(dataset.tables.values()))
+            row = {k: i for i, k in enumerate(_triples(whole.keys))}
+            rows = np.array([row.get(k, -1) for k in _triples(keys)], dtype=np.int64)
+            values = {name: take(v, rows) for name, v in whole.values.items()}
+            dataset.tables[digest] = Table(keys, values, rows >= 0, whole.batch_rows)
+        if digest not in dataset.tables:
+            raise errors.UnknownFile(f"No file with the key digest {digest}.")
+        present = dataset.tables[digest].present
+        told = {"digest": digest, "events": len(present), "with_parent": int(present.sum())}
+        return status, "application/json", json.dumps(told).encode()
 
     def _stream(self, dataset: ServedDataset, request: Request) -> bytes:
         table = dataset.tables.get(request.query["file"][0])
@@ -184,7 +228,10 @@ class WireServer:
         nothing = {c.name: take(table.values[c.name], np.zeros(0, np.int64)) for c in columns}
         sink = pa.BufferOutputStream()
         schema = wire.encode_batch(columns, nothing, empty).schema
-        with pa.ipc.new_stream(sink, schema) as writer:
+        if dataset.provenance is not None:
+            schema = schema.with_metadata({wire.PROVENANCE: json.dumps(dataset.provenance)})
+        options = pa.ipc.IpcWriteOptions(compression=request.headers.get(wire.COMPRESSION_HEADER))
+        with pa.ipc.new_stream(sink, schema, options=options) as writer:
             for batch, metadata in table.batches(columns, *request.rows):
                 writer.write_batch(batch, custom_metadata=metadata)
         return sink.getvalue().to_pybytes()
@@ -210,18 +257,36 @@ def wire_server() -> Iterator[WireServer]:
             query = {k: [str(v)] for k, v in body.items() if k != "columns"}
             self._respond({**query, "column": body["columns"]})
 
-        def _respond(self, query: dict[str, list[str]]) -> None:
+        def do_PUT(self) -> None:
+            self._respond({}, self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _respond(self, query: dict[str, list[str]], sent: bytes = b"") -> None:
             path = urlsplit(self.path).path
-            request = Request(self.command, path, query, dict(self.headers))
+            request = Request(self.command, path, query, dict(self.headers), sent)
             double.log.append(request)
             status, kind, body = double.handle(request)
+            etag = ""
+            if double.etags and status == 200 and kind == wire.MEDIA_TYPE:
+                etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+                if request.headers.get("If-None-Match") == etag:
+                    status, body = 304, b""
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if etag:
+                self.send_header("ETag", etag)
             self.end_headers()
+            if double.breaks and kind == wire.MEDIA_TYPE:
+                self.wfile.write(body[: double.breaks.pop(0)])
+                self.close_connection = True
+                return
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            """A client that hangs up is no news."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     double.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
