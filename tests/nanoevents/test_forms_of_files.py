@@ -1,0 +1,99 @@
+"""Other kinds of files and schemas: scouting, a user's subclass, RNTuples."""
+
+from __future__ import annotations
+
+import awkward as ak
+import pytest
+import uproot
+from coffea.nanoevents import (
+    BaseSchema,
+    NanoAODSchema,
+    NanoEventsFactory,
+    ScoutingNanoAODSchema,
+)
+
+from columnservice.nanoevents import ColumnServiceWarning
+
+from .files import same, serve_nanoaod, write_nanoaod
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Missing cross-reference:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Branch .* already exists:RuntimeWarning"),
+]
+
+
+def events(path, **options):
+    return NanoEventsFactory.from_root({str(path): "Events"}, **options).events()
+
+
+def lacking(full, path, server, gone):
+    """A local file without some branches, and a dataset that adds them."""
+    names = [k for k in uproot.open(full)["Events"].keys() if gone(k)]  # noqa: SIM118
+    uuid = write_nanoaod(full, path, gone)
+    server.add(serve_nanoaod("d", full, uuid, names))
+    return path
+
+
+@pytest.fixture
+def scouting(data_dir, tmp_path, server):
+    full = data_dir / "cms" / "scouting_nano.root"
+
+    def gone(name):
+        group = name.partition("_")[0]
+        photons = {"ScoutingPhoton", "nScoutingPhoton"}
+        return group in photons or name in ("ScoutingMuon_trk_dxy", "ScoutingRho_fixedGridRhoAll")
+
+    return full, lacking(full, tmp_path / "local.root", server, gone)
+
+
+def test_scouting_collections_come_back_as_what_they_are(scouting, service):
+    full, local = scouting
+    found = events(local, **service.nanoevents(ScoutingNanoAODSchema, dataset="d"))
+    truth = events(full, schemaclass=ScoutingNanoAODSchema)
+    assert type(found.ScoutingPhoton) is type(truth.ScoutingPhoton)
+    assert set(found.ScoutingPhoton.fields) == set(truth.ScoutingPhoton.fields)
+    for field in truth.ScoutingPhoton.fields:
+        assert same(found.ScoutingPhoton[field], truth.ScoutingPhoton[field]), field
+    assert same(
+        (found.ScoutingPhoton + found.ScoutingPhoton).mass,
+        (truth.ScoutingPhoton + truth.ScoutingPhoton).mass,
+    )
+
+
+class Mine(NanoAODSchema):
+    """A user's own: a mixin of their own choice, and an event id less."""
+
+    mixins = {**NanoAODSchema.mixins, "PFCands": "PtEtaPhiMCandidate"}  # noqa: RUF012
+    warn_missing_crossrefs = False
+
+
+def test_a_users_own_subclass_has_the_last_word(nano, nano_served, full_nano, service):
+    found = events(nano[0], **service.nanoevents(Mine, dataset="nano"))
+    truth = events(full_nano, schemaclass=Mine)
+    assert type(found.PFCands) is type(truth.PFCands)
+    assert type(found.PFCands).__name__ == "PtEtaPhiMCandidateArray"
+    assert same(found.PFCands.pt, truth.PFCands.pt)
+
+
+def test_results_of_chunks_and_masks_concatenate(nano, nano_served, full_nano, service):
+    options = service.nanoevents(Mine, dataset="nano")
+    truth = events(full_nano, schemaclass=Mine)
+    chunks = []
+    for start, stop in ((0, 3), (3, 6), (6, 10)):
+        some = events(nano[0], entry_start=start, entry_stop=stop, **options)
+        chosen = some[ak.num(some.Muon) > 0]
+        chunks.append(chosen.PFCands[chosen.PFCands.pt > 2][:, ::2])
+    wanted = truth[ak.num(truth.Muon) > 0]
+    wanted = wanted.PFCands[wanted.PFCands.pt > 2][:, ::2]
+    found = ak.concatenate(chunks)
+    assert found.pt.to_list() == wanted.pt.to_list()
+    assert ak.to_packed(found.charge).to_list() == wanted.charge.to_list()
+
+
+@pytest.mark.parametrize("mode", ["virtual", "dask"])
+def test_an_rntuple_says_that_it_gets_no_columns(data_dir, nano_served, service, mode):
+    path = data_dir / "rntuple" / "pfnano_rntuple.root"
+    options = service.nanoevents(BaseSchema, dataset="nano")
+    with pytest.warns(ColumnServiceWarning, match=r"RNTuple .* TTrees only"):
+        found = NanoEventsFactory.from_root({str(path): "Events"}, mode=mode, **options).events()
+    assert "event" in found.fields
