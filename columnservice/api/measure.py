@@ -37,6 +37,9 @@ class Measure:
 
         try:
             await self._app(scope, receive, told)
+        except Exception:
+            status = 500  # what stands around all layers answers
+            raise
         finally:
             house: House = scope["app"].state.house
             # The route's pattern, not the path: few labels.

@@ -53,6 +53,7 @@ class _Worker:
 
     settings: WorkerSettings
     pulse: Pulse
+    busy: bool = False
 
 
 def start(settings: WorkerSettings, pulse: Pulse) -> None:
@@ -67,18 +68,31 @@ def start(settings: WorkerSettings, pulse: Pulse) -> None:
     from columnservice.reader import progress
 
     columnservice.formats.compile_kernels()
+    _load_what_others_load_late()
     tools()
     progress.watch(pulse.progress)
     pulse.be_ready()
 
 
+def _load_what_others_load_late() -> None:
+    """Have libraries import what they import at first use: on a busy host that takes seconds."""
+    import numpy as np
+    import pyarrow as pa
+    import XRootD.client
+
+    assert XRootD.client
+    pa.array(np.zeros(1))
+
+
 def _terminated(*_: object) -> None:
     """SIGTERM: an init system sends it to all processes at once, but running replies go on.
 
-    As an exception it lets a Piece that is half written be removed.
+    In the middle of a task it is an exception, so that a Piece that is half written is removed.
     """
-    if _Worker.pulse.leaving:
+    if _Worker.pulse.leaving and _Worker.busy:
         raise SystemExit(0)
+    if _Worker.pulse.leaving:
+        os._exit(0)
 
 
 def _end_with_service() -> None:
@@ -110,5 +124,9 @@ def tools() -> Any:
 
 def perform(work: Callable[..., T], arguments: tuple[Any, ...], with_tools: bool) -> T:
     """Run one task."""
-    _Worker.pulse.begin()
-    return work(tools(), *arguments) if with_tools else work(*arguments)
+    _Worker.busy = True
+    try:
+        _Worker.pulse.begin()
+        return work(tools(), *arguments) if with_tools else work(*arguments)
+    finally:
+        _Worker.busy = False

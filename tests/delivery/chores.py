@@ -70,5 +70,49 @@ def loaded(name: str) -> list[bool]:
 
     from columnservice.delivery import workshop
 
-    modules = ["columnservice.delivery.materialise", "columnservice.formats", "numba", "uproot"]
-    return [*(module in sys.modules for module in modules), workshop.tools.cache_info().currsize > 0]
+    modules = ["columnservice.delivery.materialise", "numba", "uproot", "XRootD.client"]
+    return [
+        *(module in sys.modules for module in modules),
+        workshop.tools.cache_info().currsize > 0,
+    ]
+
+
+def late_imports(name: str, local: str, parent: str) -> list[str]:
+    """Do every kind of task and tell which modules were imported meanwhile."""
+    import sys
+
+    from columnservice.catalogue.indexing import index_file
+    from columnservice.delivery import materialise, plan, workshop
+    from columnservice.delivery.check import check
+    from columnservice.delivery.tasks import CheckTask, ColumnWork, MaterialiseTask
+    from columnservice.model import Dataset, Partition
+    from columnservice.reader import location_of
+
+    tools, before = workshop.tools(), set(sys.modules)
+    above, layout = index_file(parent, "miniaod", {})
+    mine, own = index_file(local, "nanoaod", {})
+    parents = plan.Parents((above,), (location_of(above, {}),), "0" * 32)
+    join, keys = plan.join_task(
+        Dataset("n", "nanoaod", "m"), Dataset("m", "miniaod"), parents, location_of(mine, {})
+    )
+    for key in keys:
+        materialise.make_keys(tools, key)
+    materialise.make_join(tools, join)
+    check(tools, CheckTask(join, own.columns, (layout.columns,), 100))
+    offered = [o for o in layout.columns if o.recipe and o.column.shape == "PFCands"]
+    works = tuple(
+        ColumnWork(o.column, (o.recipe,), f"{n:032x}") for n, o in enumerate(offered) if o.recipe
+    )
+    task = MaterialiseTask(
+        local=mine.identity,
+        lfn=mine.lfn,
+        partition=Partition(0, mine.entries),
+        parents=parents.locations,
+        parent_format="miniaod",
+        take="0" * 32,
+        columns=works,
+        offsets=(("PFCands", "f" * 32),),
+        proof="e" * 32,
+    )
+    assert not materialise.materialise(tools, task).unkept
+    return sorted(set(sys.modules) - before)

@@ -17,6 +17,7 @@ from columnservice.delivery.workers import Workers
 from columnservice.errors import DamagedFile, Unavailable, Unreachable
 from columnservice.settings import Settings
 from tests.delivery import chores
+from tests.support.pairs import judged_pair
 
 PATIENCE_SECONDS = 120
 DEADLINE_SECONDS = 3.0
@@ -65,6 +66,13 @@ def alive(pid: int) -> bool:
 
 def test_everything_is_loaded_before_the_first_task(team):
     assert all(team[0].run(chores.loaded, "a.root").result(PATIENCE_SECONDS))
+
+
+def test_no_task_has_to_wait_for_libraries_to_load(team, tmp_path):
+    pair = judged_pair(tmp_path, events=60, parents=1).pair
+    late = team[0].run(chores.late_imports, "a.root", str(pair.local), str(pair.parents[0]))
+    heavy = {module.partition(".")[0] for module in late.result(PATIENCE_SECONDS)}
+    assert heavy <= {"mmap", "encodings"}
 
 
 def test_what_a_task_raises_reaches_its_caller_and_costs_no_process(team):

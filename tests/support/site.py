@@ -109,14 +109,14 @@ class Later:
     """An ask in a thread of its own; ``result`` waits for it."""
 
     def __init__(self, site: Site, *names: str) -> None:
-        self.outcome: Answer | ColumnServiceError | None = None
+        self.outcome: Answer | Exception | None = None
         self._thread = threading.Thread(target=self._run, args=(site, names), daemon=True)
         self._thread.start()
 
     def _run(self, site: Site, names: Sequence[str]) -> None:
         try:
             self.outcome = site.ask(*names)
-        except ColumnServiceError as error:
+        except (ColumnServiceError, urllib3.exceptions.HTTPError) as error:
             self.outcome = error
 
     @property
@@ -126,7 +126,7 @@ class Later:
     def result(self) -> Answer:
         self._thread.join(PATIENCE_SECONDS)
         assert self.outcome is not None, "no answer"
-        if isinstance(self.outcome, ColumnServiceError):
+        if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
 

@@ -1,0 +1,334 @@
+"""Origin and cache killed, frozen, slow, full, truncated, corrupted, and back, under a service.
+
+What is in the service's cache stays served, what must be read comes right or fails in time, others
+notice nothing, and all is well again without a restart. "In time" is held by the clients' own time
+limit, many times the deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from columnservice.demo.relay import Relay
+from columnservice.demo.xrootd import XrootdServer, give_to_server
+from columnservice.errors import (
+    DamagedFile,
+    FileChanged,
+    TransportError,
+    Unreachable,
+)
+from tests.support.pairs import JudgedPair, judged_pair
+from tests.support.site import Later, Site, site
+from tests.support.xrootd import Storage, storage
+
+pytestmark = pytest.mark.xrootd
+
+DEADLINE_SECONDS = 5
+PATIENCE_SECONDS = 120
+ENVIRONMENT = {
+    "COLUMNSERVICE_DEADLINE_SECONDS": str(DEADLINE_SECONDS),
+    "COLUMNSERVICE_DRAIN_SECONDS": "1",
+    "COLUMNSERVICE_REVALIDATE_SECONDS": "2",
+    "COLUMNSERVICE_REVALIDATE_WAIT_SECONDS": "1",
+    "COLUMNSERVICE_PARTITION_EVENTS": "500",
+}
+
+
+class Place:
+    """A site, its storage servers, and a second dataset that needs none of them."""
+
+    def __init__(self, one: Site, servers: Storage, other: Site) -> None:
+        self.site, self.servers, self.other = one, servers, other
+        documents = one.service.columns(one.dataset)
+        readable = [
+            d["name"] for d in documents if d["origin"] == "parent" and d["support"] == "ok"
+        ]
+        packed = ("PFCands_", "PFCandsRaw_", "LostTracks_", "PackedGenPart_")
+        self._fresh = [name for name in readable if name.startswith(packed)]
+        self._others = [c for c in self._fresh if c.startswith("PFCands_")]
+        self.cached = self.fresh()
+        one.demand_right(self.cached)
+
+    def fresh(self) -> str:
+        """A column that nobody asked for."""
+        return self._fresh.pop(0)
+
+    def demand_others_unharmed(self) -> None:
+        """Cached columns are right, and so is what is read elsewhere; the service is ready."""
+        self.site.demand_right(self.cached)
+        self.other.demand_right(self._others.pop())
+        assert self.site.ready() == 200
+
+    def demand_recovery(self, *names: str) -> None:
+        """The same requests come right, without a restart of the service."""
+        eventually(lambda: self.site.demand_right(*names))
+        self.demand_others_unharmed()
+
+
+def eventually(work: Callable[[], object]) -> None:
+    """Try again while servers come back."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            work()
+            return
+        except TransportError:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+
+
+@contextmanager
+def place_at(folder: Path, pair: JudgedPair, servers: Storage) -> Iterator[Place]:
+    urls = [servers.put(parent) for parent in pair.pair.parents]
+    small = judged_pair(folder / "other", events=200, parents=1, seed=5)
+    xcaches = ",".join(f'"{a}": "{b}"' for a, b in servers.xcaches.items())
+    environment = {**ENVIRONMENT, "COLUMNSERVICE_XCACHES": f"{{{xcaches}}}"}
+    with site(folder, pair, urls, environment) as one:
+        other = Site(one.service, small, dataset="other")
+        other.register(small.pair.parents)
+        try:
+            yield Place(one, servers, other)
+        finally:
+            other.http.clear()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> JudgedPair:
+    """Parents of many megabytes, so that columns lie in different blocks of the cache."""
+    return judged_pair(tmp_path_factory.mktemp("pair"), events=1500, parents=2)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, pair, xrootd_installed) -> Iterator[Place]:
+    """One service for all tests of this module: each leaves it as it was."""
+    with storage() as servers, place_at(tmp_path_factory.mktemp("site"), pair, servers) as made:
+        yield made
+
+
+def test_origin_killed_and_back(place):
+    new = place.fresh()
+    place.servers.origin.kill()
+    place.demand_others_unharmed()
+    with pytest.raises(TransportError, match=r"parent_\d\.root"):
+        place.site.ask(new)
+    place.demand_others_unharmed()
+    place.servers.origin.start()
+    place.demand_recovery(new)
+
+
+def test_origin_frozen_and_back(place):
+    new = place.fresh()
+    deadlines = place.site.metric("deadlines_total")
+    place.servers.origin.freeze()
+    try:
+        both = [Later(place.site, new), Later(place.site, new)]
+        place.demand_others_unharmed()
+        for one in both:
+            with pytest.raises(Unreachable, match=rf"parent_\d\.root.*for {DEADLINE_SECONDS} s"):
+                one.result()
+        assert place.site.metric("deadlines_total") > deadlines
+        place.demand_others_unharmed()
+    finally:
+        place.servers.origin.thaw()
+    place.demand_recovery(new)
+
+
+def test_cache_killed_and_back(place):
+    new, later = place.fresh(), place.fresh()
+    place.servers.xcache.kill()
+    place.demand_others_unharmed()
+    place.site.demand_right(new)  # the origin serves
+    place.servers.xcache.start()
+    place.demand_recovery(later)
+
+
+def test_cache_frozen_and_back(place):
+    new, later = place.fresh(), place.fresh()
+    place.servers.xcache.freeze()
+    try:
+        asked = Later(place.site, new)
+        place.demand_others_unharmed()
+        with suppress(TransportError):  # the origin may serve in time
+            place.site.pair.demand_right(asked.result())
+        place.demand_others_unharmed()
+    finally:
+        place.servers.xcache.thaw()
+    place.demand_recovery(new, later)
+
+
+def test_a_parent_truncated_at_the_origin_and_whole_again(place):
+    new = place.fresh()
+    path = place.servers.origin.store / "parent_0.root"
+    before, whole = path.stat(), path.read_bytes()
+    os.truncate(path, len(whole) // 2)
+    time.sleep(2.5)  # origins are asked every two seconds here
+    for name in (new, place.cached):
+        with pytest.raises((FileChanged, DamagedFile, TransportError), match=r"parent_0\.root"):
+            place.site.ask(name)
+    place.other.demand_right("PFCands_pt")
+    path.write_bytes(whole)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def right() -> None:
+        try:
+            place.site.demand_right(new)
+        except (FileChanged, DamagedFile) as error:  # what origins said is believed for a while
+            raise Unreachable(str(error)) from None
+
+    eventually(right)
+    place.demand_others_unharmed()
+
+
+def blocks_of(server: XrootdServer) -> list[Path]:
+    """The data files of an XCache."""
+    found = [p for p in server.root.rglob("*.root") if p.is_file()]
+    assert found
+    return found
+
+
+def forget(place: Place) -> None:
+    assert place.site.service.ask("POST", "/v1/cache/evict")[0] == 200
+    time.sleep(1.1)  # a held map is believed for a second
+
+
+@pytest.mark.parametrize("harm", ["truncated", "corrupted"])
+def test_blocks_harmed_in_the_cache(place, harm):
+    name = place.fresh()
+    place.site.demand_right(name)
+    forget(place)
+    for path in blocks_of(place.servers.xcache):
+        size = path.stat().st_size
+        if harm == "truncated":
+            os.truncate(path, size // 3)
+        else:
+            with path.open("r+b") as file:
+                file.seek(size // 10)
+                file.write(b"\xa5" * (size - size // 10))
+    place.site.demand_right(name)
+    place.demand_recovery(place.fresh())
+
+
+def test_a_slow_origin_is_no_fault(tmp_path, pair, xrootd_installed):
+    with storage(delay_seconds=0.05) as servers, place_at(tmp_path, pair, servers) as slow:
+        slow.site.demand_right(slow.fresh(), slow.fresh())
+        slow.demand_others_unharmed()
+        assert slow.site.metric("deadlines_total") == 0
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A directory on a file system of its own."""
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(folder)],
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+def fill(disk: Path) -> Path:
+    """Use up all that is free."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for piece in (1 << 20, 1 << 12, 1):
+            try:
+                while file.write(bytes(piece)) == piece:
+                    pass
+            except OSError:
+                continue
+    assert shutil.disk_usage(disk).free < 1 << 12
+    return ballast
+
+
+def test_the_disk_of_the_cache_full_and_free_again(tmp_path, pair, xrootd_installed):
+    with ExitStack() as stack:
+        # Of the server's own user: below pytest's directories it may not go.
+        disk = stack.enter_context(small_disk(Path(f"/tmp/xrd-disk-{os.getpid()}"), 256))
+        root = disk / "root"
+        root.mkdir()
+        origin = stack.enter_context(XrootdServer())
+        relay = stack.enter_context(Relay(origin.port))
+        give_to_server(disk)
+        xcache = stack.enter_context(XrootdServer(root, origin=relay.address))
+        place = stack.enter_context(place_at(tmp_path, pair, Storage(origin, relay, xcache)))
+        ballast = fill(disk)
+        place.site.demand_right(place.fresh())
+        place.demand_others_unharmed()
+        ballast.unlink()
+        place.demand_recovery(place.fresh())
+
+
+def test_the_disk_of_the_service_full_and_free_again(tmp_path, pair):
+    environment = {k: v for k, v in ENVIRONMENT.items() if "DEADLINE" not in k}
+    with ExitStack() as stack:
+        home = stack.enter_context(small_disk(tmp_path / "home", 256))
+        one = stack.enter_context(site(tmp_path, pair, pair.pair.parents, environment, home))
+        one.demand_right("PFCands_pt")
+        ballast = fill(home)
+        for _ in range(2):
+            one.demand_right("PFCands_pt")
+            one.demand_right("PFCands_eta")
+        assert one.ready() == 200
+        assert one.metric("uncached_pieces_total") > 0
+        answers = [Later(one, "PFCands_phi") for _ in range(8)]
+        for answer in answers:
+            pair.demand_right(answer.result())
+        ballast.unlink()
+        one.demand_right("PFCands_eta")
+        misses = one.metric("piece_misses_total")
+        one.demand_right("PFCands_eta")
+        assert one.metric("piece_misses_total") == misses
+        status, report = one.service.ask("POST", "/v1/cache/verify")
+        assert (status, report["damaged_removed"]) == (200, 0)
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_workers_killed_or_frozen_in_the_middle(place, how):
+    new = place.fresh()
+    deaths = place.site.metric("worker_deaths_total")
+    until(lambda: place.site.metric("workers_alive") == 3)
+    place.servers.origin.freeze()
+    try:
+        asked = Later(place.site, new)
+        until(lambda: place.site.metric("tasks_running") == 2)
+        harmed = place.site.workers()
+        assert len(harmed) == 3
+        for pid in harmed:
+            os.kill(pid, how)
+    finally:
+        place.servers.origin.thaw()
+    place.site.demand_right(place.cached)
+    place.site.pair.demand_right(asked.result())
+    assert place.site.metric("worker_deaths_total") >= deaths + 2
+    until(lambda: place.site.metric("workers_alive") == 3)
+    place.demand_recovery(new)
+
+
+def test_after_all_this_nothing_is_damaged_and_no_error_was_unforeseen(place):
+    status, report = place.site.service.ask("POST", "/v1/cache/verify")
+    assert (status, report["damaged_removed"]) == (200, 0)
+    log = place.site.service.log.read_text()
+    assert "unexpected failure" not in log
+    assert "Traceback" not in log
