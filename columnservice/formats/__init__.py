@@ -1,7 +1,8 @@
 """Experiment formats: which tree, which EventKeys, and how branches become Columns.
 
 ``FORMATS`` names them all; ``apply`` makes a Column's values from what the reader read. Knows file
-layouts; reads no data but luminosity trees, opens nothing, and knows no dataset.
+layouts; reads no data but luminosity trees and names (of triggers, of b-tags), opens nothing, and
+knows no dataset.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FORMATS: Mapping[FormatName, Format] = {
 }
 
 # Counted up when the same layout would offer other Columns or Recipes.
-OFFER_VERSION = 2
+OFFER_VERSION = 3
 
 
 def format_named(name: str) -> Format:
@@ -89,4 +90,4 @@ def _described(tree: TTree) -> Iterator[tuple[Any, ...]]:
 
 def layout_digest(tree: TTree, fmt: Format) -> str:
     """A hash of a tree's layout: equal layouts offer equal Columns by equal Recipes."""
-    return digest_of(OFFER_VERSION, fmt.name, list(_described(tree)))
+    return digest_of(OFFER_VERSION, fmt.name, list(_described(tree)), fmt.data_names(tree))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 
 from columnservice.errors import DamagedFile
-from columnservice.formats import momenta
+from columnservice.formats import labels, momenta, triggers
 from columnservice.formats.inputs import codes_of, together
 from columnservice.formats.ragged import native
 from columnservice.formats.tables import TABLES, Parameters, Table, Values, half_floats
@@ -54,7 +55,8 @@ def apply(recipe: Recipe, inputs: Sequence[Ragged]) -> Ragged:
 
 def compile_kernels() -> None:
     """Make sure that every Numba kernel is compiled, by importing them (from cache if it can)."""
-    _kernels()
+    for name in ("kernels", "memberwise"):
+        import_module(f"columnservice.formats.{name}")
 
 
 def _kernels() -> ModuleType:
@@ -207,6 +209,13 @@ DECODERS: Mapping[str, Decoder] = {
     "key_of_reference": Decoder(_key_of_reference, _of("int32")),
     "charge": Decoder(_charge, _of("int32")),
     "element_link": Decoder(_element_link, LINK_MEMBERS),
+    "pair_float32": Decoder(labels.pair_float32, _of("float32")),
+    "pair_int8": Decoder(labels.pair_int8, _of("int8")),
+    "label_float32": Decoder(labels.label_float32, _of("float32")),
+    "label_int32": Decoder(labels.label_int32, _of("int32")),
+    "trigger_counts": Decoder(triggers.trigger_counts, _of("int32")),
+    "trigger_bits": Decoder(triggers.trigger_bits, _of("bool")),
+    "trigger_path": Decoder(triggers.trigger_path, _of("bool")),
     "single": Decoder(momenta.single, _of("float32")),
     "charge_of_thirds": Decoder(momenta.charge_of_thirds, _of("int32")),
     "pt_of_xy": Decoder(momenta.pt_of_xy, _of("float32")),

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.auxiliary import EVENTS
+from columnservice.formats.byname import data_names, labelled, results
 from columnservice.formats.decode import DECODERS
 from columnservice.formats.discovery import Readable, Refused
 from columnservice.formats.lines import Line, fields_of
 from columnservice.formats.members import MEMBERS
 from columnservice.formats.packed import COLLECTIONS, LINES, RAW_MEMBERS, decoded_fields
 from columnservice.formats.places import Names, place_of
-from columnservice.formats.products import Leaf, Product, base_names, camel, own_parts, products
+from columnservice.formats.products import (
+    Leaf,
+    Product,
+    base_names,
+    camel,
+    own_parts,
+    products,
+    reading_cost,
+)
+from columnservice.formats.triggers import is_trigger_results
 from columnservice.model import BranchRead, Column, Member, OfferedColumn, Recipe
 
 if TYPE_CHECKING:
@@ -29,9 +39,11 @@ def _raw_column(leaf: Leaf, product: Product, base: str, names: Names) -> Offere
     place = place_of(leaf, product, base, names)
     doc = f"{product.name.friendly_class} {leaf.member}" if product.name else leaf.path
     if isinstance(leaf.found, Refused):
+        by_path = "offered path by path, and by number as a list of bits"
+        reason = by_path if is_trigger_results(leaf) else leaf.found.reason
         column = Column(
             place.name, (), 0, place.collection, place.field, doc=doc, source=leaf.path,
-            support="unsupported", reason=leaf.found.reason,
+            support="unsupported", reason=reason,
         )  # fmt: skip
         return OfferedColumn(column, None)
     column = Column(
@@ -44,11 +56,7 @@ def _raw_column(leaf: Leaf, product: Product, base: str, names: Names) -> Offere
 def _counts(shape: str, leaves: Iterable[Leaf], names: Names) -> OfferedColumn:
     """The counts of a shape, from its cheapest member: least nested, then smallest item."""
 
-    def cost(leaf: Leaf) -> tuple[int, int]:
-        assert isinstance(leaf.found, Readable)
-        return leaf.found.depth, leaf.found.item_bytes
-
-    cheapest = min(leaves, key=cost)
+    cheapest = min(leaves, key=reading_cost)
     name = names.column("n" + shape)
     column = Column(
         name, (Member("", "int32"),), 0, counts_of=shape, doc=f"number of {shape}",
@@ -141,14 +149,17 @@ def _renamed(
                 yield _of_line(line, names.column(name), source, leaves)
 
 
-def _plain(product: Product, base: str, names: Names, packed: bool) -> Iterator[OfferedColumn]:
+def _plain(
+    product: Product, base: str, names: Names, packed: bool, labels: Mapping[str, Any]
+) -> Iterator[OfferedColumn]:
     """All Columns of a product's branches as they are, each shape's counts before its first.
 
-    Objects that CMSSW does not pack have Columns under short names as well, behind these.
+    Objects that CMSSW does not pack have Columns under short names and labels as well, at the end.
     """
     made = {leaf.member: _raw_column(leaf, product, base, names) for leaf in product.leaves}
-    renamed = () if packed else tuple(_renamed(product, made, names))
-    described = {offered.column.name: offered for offered in renamed}
+    more = [] if packed else [*_renamed(product, made, names)]
+    more += labelled(product, made, labels, names)
+    described = {offered.column.name: offered for offered in more}
     shapes: dict[str, list[Leaf]] = {}
     for leaf in product.leaves:
         shape = made[leaf.member].column.shape
@@ -169,10 +180,14 @@ def _keys_column() -> OfferedColumn:
 
 
 def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
-    """Every Column of an EDM event tree: decoded ones first, then each branch as it is."""
+    """Every Column of an EDM event tree: decoded ones first, then each branch as it is.
+
+    What has names of its own in the data stands behind its branch, trigger paths at the end.
+    """
     found = products(tree)
     bases = base_names(found)
     names = Names()
+    data = data_names(tree)
     decoded: list[OfferedColumn] = []
     raw = [_keys_column()] if EVENTS in tree else []
     for product in found:
@@ -182,5 +197,5 @@ def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
             columns = _decoded(product, names.collection(base, product.branch), names)
             decoded += columns
             base, packed = (base + "Raw", True) if columns else (base, False)
-        raw += _plain(product, base, names, packed)
-    return (*decoded, *raw)
+        raw += _plain(product, base, names, packed, data["labels"])
+    return (*decoded, *raw, *results(found, bases, data["menus"], names))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,10 @@ class Witness:
     first: bool = False
 
 
+def _no_data_names(_: TTree) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Format:
     """One experiment format.
@@ -55,12 +59,14 @@ class Format:
         name: what a user writes.
         trees: names of the event tree, in order of preference.
         offer: every Column of a tree's layout: readable ones with a Recipe, the others with
-            ``support="unsupported"`` and a reason. Reads no data.
+            ``support="unsupported"`` and a reason. Reads no data but for ``data_names``.
         key_reads: the branches that hold the EventKeys; raises NoEventKeys naming what is missing.
         keys: what ``key_reads`` read, as Keys.
         witnesses: Columns to compare with another format's.
         lumi_ranges: the luminosity blocks as the file's own luminosity tree lists them; None where
             there is no such tree (or it is empty).
+        data_names: names that decide what is offered and are data, JSON-able: files with the same
+            branches can differ in them. Reads the first events, or trees beside the events.
         common_scalars: every event scalar that both formats hold is a Witness, beside those named.
     """
 
@@ -72,6 +78,7 @@ class Format:
     witnesses: tuple[Witness, ...]
     lumi_ranges: LumiRanges
     common_scalars: bool = False
+    data_names: Callable[[TTree], Mapping[str, Any]] = _no_data_names
 
 
 def tree_named(directory: ReadOnlyDirectory, name: str) -> TTree | None:

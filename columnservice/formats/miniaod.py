@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from columnservice.formats import auxiliary, edm
+from columnservice.formats import auxiliary, byname, edm
 from columnservice.formats.format import Format, Witness
 
 _WITNESSES = (
@@ -24,6 +24,7 @@ MINIAOD = Format(
     keys=auxiliary.keys,
     witnesses=(*_WITNESSES, Witness("PV_npvs", "nofflineSlimmedPrimaryVertices")),
     lumi_ranges=auxiliary.lumi_ranges,
+    data_names=byname.data_names,
 )
 
 AOD = Format(
@@ -34,4 +35,5 @@ AOD = Format(
     keys=auxiliary.keys,
     witnesses=(*_WITNESSES, Witness("PV_npvs", "nofflinePrimaryVertices")),
     lumi_ranges=auxiliary.lumi_ranges,
+    data_names=byname.data_names,
 )

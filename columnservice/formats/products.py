@@ -45,12 +45,14 @@ class Leaf:
         member: where it stands in its product: ``obj.packedPt_``; empty for the product itself.
         vector: the member that is the split vector it is part of (``obj``); None outside of one.
         found: what it holds.
+        typename: its C++ type, as uproot spells it.
     """
 
     path: str
     member: str
     vector: str | None
     found: Readable | Refused
+    typename: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _leaves(branch: Any, product: str, path: str, vector: str | None) -> Iterato
             found = discover(child)
             if vector is not None and isinstance(found, Readable) and found.depth == 0:
                 found = Refused("one number per event inside a vector of objects")
-            yield Leaf(below, member, vector, found)
+            yield Leaf(below, member, vector, found, child.typename)
 
 
 def _flat_vectors(product: Product) -> Product:
@@ -129,11 +131,19 @@ def products(tree: TTree) -> tuple[Product, ...]:
             parsed = parse_product(top.name)
             name, member = parsed or (None, "")
             branch = top.name.removesuffix(member).rstrip(".")
-            flat.setdefault(branch, []).append(Leaf(top.name, member, None, discover(top)))
+            flat.setdefault(branch, []).append(
+                Leaf(top.name, member, None, discover(top), top.typename)
+            )
             found[branch] = Product(branch, name, ())
     for branch, leaf_list in flat.items():
         found[branch] = _flat_vectors(replace(found[branch], leaves=tuple(leaf_list)))
     return tuple(found.values())
+
+
+def reading_cost(leaf: Leaf) -> tuple[int, int]:
+    """What reading a readable branch costs, roughly: by nesting, then by the size of an item."""
+    assert isinstance(leaf.found, Readable)
+    return leaf.found.depth, leaf.found.item_bytes
 
 
 def clean(part: str) -> str:

@@ -66,10 +66,11 @@ def test_deeper_members_of_newer_files_keep_their_path(mini2018):
         ("EventAuxiliary", "EventKeys"),
         ("EventProductProvenance", "stored whole"),
         ("PFCandsRaw_pvRef_product", "edm::RefCore"),
-        ("slimmedJets_pairDiscriVector", "stored whole"),
+        ("slimmedJets_pairDiscriVector", "label by label"),
+        ("slimmedJets_jec", "stored whole"),
         ("slimmedElectrons_core_product", "edm::RefCore"),
         ("patTrigger_triggerResults", "edm::RefCore"),
-        ("TriggerResultsHLT", "edm::TriggerResults"),
+        ("TriggerResultsHLT", "path by path"),
         ("sourceWeights_id", "text"),
     ],
 )

@@ -115,9 +115,10 @@ vectors = st.lists(st.tuples(finite, finite, finite), max_size=30)
 def test_momenta_from_cartesian_components_are_those_of_a_plain_formula(found):
     x, y, z = (np.array([v[i] for v in found], np.float32) for i in range(3))
     pt = [math.sqrt(a * a + b * b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
-    np.testing.assert_allclose(decode("pt_of_xy", x, y), pt, rtol=1e-6)
+    tiny = 1e-37  # below it single precision loses digits
+    np.testing.assert_allclose(decode("pt_of_xy", x, y), pt, rtol=1e-6, atol=tiny)
     phi = [math.atan2(b, a) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
-    np.testing.assert_allclose(decode("phi_of_xy", x, y), phi, rtol=1e-6)
+    np.testing.assert_allclose(decode("phi_of_xy", x, y), phi, rtol=1e-6, atol=tiny)
     eta = decode("eta_of_xyz", x, y, z).astype(float)
     for got, rho, along in zip(eta.tolist(), pt, z.tolist(), strict=True):
         if rho == 0:

@@ -1,0 +1,107 @@
+"""EDM Columns whose names are data: values under labels, and trigger paths.
+
+Joins what ``formats.labels`` and ``formats.menus`` found in a file with its branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from columnservice.formats.discovery import Readable
+from columnservice.formats.labels import MEMBERS, labels_of
+from columnservice.formats.menus import Menus, menus_of
+from columnservice.formats.places import Names
+from columnservice.formats.products import (
+    Leaf,
+    Product,
+    ProductName,
+    clean,
+    own_parts,
+    reading_cost,
+)
+from columnservice.formats.triggers import bits, is_trigger_results, paths
+from columnservice.model import BranchRead, Column, Member, OfferedColumn, Recipe
+
+if TYPE_CHECKING:
+    from uproot import TTree
+
+Labels = Mapping[str, Sequence[str] | None]
+_TYPES = {
+    "pair_float32": "float32",
+    "pair_int8": "int8",
+    "label_float32": "float32",
+    "label_int32": "int32",
+}
+
+
+def data_names(tree: TTree) -> dict[str, Any]:
+    """Names that are data: ``labels`` by branch, ``menus`` by process if it has trigger results."""
+    has_results = any(top.name.startswith("edmTriggerResults_") for top in tree.branches)
+    return {"labels": labels_of(tree), "menus": menus_of(tree) if has_results else {}}
+
+
+def _sibling(product: Product, leaf: Leaf, values: str | None) -> Leaf | None:
+    """The branch that is read beside a branch of labels: its values, or what counts its objects."""
+    wanted = None if values is None else f"{leaf.member.rpartition('.')[0]}.{values}"
+    depth = 1 if values is None else 2
+    fitting = [
+        other
+        for other in product.leaves
+        if other.vector == leaf.vector
+        and isinstance(other.found, Readable)
+        and other.found.depth == depth
+        and wanted in (None, other.member)
+    ]
+    return min(fitting, key=reading_cost, default=None)
+
+
+def labelled(
+    product: Product, made: Mapping[str, OfferedColumn], labels: Labels, names: Names
+) -> Iterator[OfferedColumn]:
+    """Columns of values that a product's objects keep under labels, and a word on their store.
+
+    Args:
+        product: of objects in vectors.
+        made: the Columns of its members as they are, by member.
+        labels: of every branch that has some, by its path; None where it is not understood.
+        names: that are taken; those of the labels are added.
+    """
+    for leaf in product.leaves:
+        kind, known = MEMBERS.get(leaf.member.rpartition(".")[2]), labels.get(leaf.path)
+        store = made[leaf.member].column
+        shape = store.collection
+        if kind is None or not known or leaf.vector is None or shape is None:
+            continue
+        sibling = _sibling(product, leaf, kind.values)
+        if sibling is None:
+            continue
+        reads = (BranchRead(leaf.path, raw=True), BranchRead(sibling.path))
+        members = (Member("", _TYPES[kind.decode]),)
+        for label in known:
+            field = clean(label) or "unnamed"
+            if f"{shape}_{field}" in names.columns:
+                field = f"{clean(own_parts(leaf.member)[-1])}_{field}"
+            name = names.column(f"{shape}_{field}")
+            doc = f"{kind.doc} {label}"
+            column = Column(name, members, 1, shape, field, shape, None, doc, source=leaf.path)
+            recipe = Recipe(name, reads, kind.decode, ((label, float(kind.last)),))
+            yield OfferedColumn(column, recipe)
+        reason = f"offered label by label: {', '.join(known)}"
+        yield OfferedColumn(replace(store, reason=reason), None)
+
+
+def results(
+    found: Iterable[Product], bases: Mapping[ProductName, str], menus: Menus, names: Names
+) -> Iterator[OfferedColumn]:
+    """Columns of all trigger results; those of the HLT have the first choice of names."""
+    here = [
+        (product.name, leaf)
+        for product in found
+        for leaf in product.leaves
+        if is_trigger_results(leaf) and product.name is not None
+    ]
+    for name, leaf in sorted(here, key=lambda one: one[0].process != "HLT"):
+        yield from bits(leaf, bases[name], names)
+        yield from paths(name.process, leaf, bases[name], menus, names)

@@ -1,0 +1,240 @@
+"""Values that EDM objects keep under labels: b-tags, IDs of taus and electrons, user numbers.
+
+The labels are data. Those that stand in the first events of a file become its Columns, so equal
+branches do not always offer equal Columns: the labels are part of a layout. An object without the
+label has NaN, an integer the smallest number of its type.
+
+Knows the branches and their bytes; reads only the first events, to learn the labels.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from columnservice.errors import DamagedFile
+from columnservice.formats.discovery import is_hollow
+from columnservice.formats.ragged import native
+from columnservice.formats.tables import Parameters, Values
+from columnservice.model import Ragged, plain
+
+if TYPE_CHECKING:
+    from uproot import TTree
+
+# Labels are looked for in the first events; in more of them only while no object was seen.
+FIRST_EVENTS = (100, 1000, 10000)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One kind of member that keeps values under labels.
+
+    Attributes:
+        typename: the C++ type of its branch.
+        values: the sibling member that holds the values; None where they stand with the labels.
+        decode: name of the decoder.
+        size: bytes of a value that stands with its label.
+        last: of several equal labels the last counts, else the first.
+        doc: what the values are.
+        source: where CMSSW looks a label up.
+    """
+
+    typename: str
+    values: str | None
+    decode: str
+    size: int
+    last: bool
+    doc: str
+    source: str
+
+
+_FLOATS, _BOOLS = "std::vector<pair<string,float>>[]", "std::vector<pair<string,bool>>[]"
+_TEXTS = "std::vector<std::string>[]"
+_PAT = "DataFormats/PatCandidates"
+# By the member's name.
+MEMBERS: Mapping[str, Labelled] = {
+    "pairDiscriVector_": Labelled(
+        _FLOATS, None, "pair_float32", 4, True, "b-tag discriminator", f"{_PAT}/src/Jet.cc"
+    ),
+    "tauIDs_": Labelled(_FLOATS, None, "pair_float32", 4, False, "tau ID", f"{_PAT}/src/Tau.cc"),
+    "electronIDs_": Labelled(
+        _FLOATS, None, "pair_float32", 4, False, "electron ID", f"{_PAT}/src/Electron.cc"
+    ),
+    "photonIDs_": Labelled(
+        _BOOLS, None, "pair_int8", 1, False, "photon ID, 0 or 1", f"{_PAT}/src/Photon.cc"
+    ),
+    "userFloatLabels_": Labelled(
+        _TEXTS, "userFloats_", "label_float32", 0, False, "user float", f"{_PAT}/PATObject.h"
+    ),
+    "userIntLabels_": Labelled(
+        _TEXTS, "userInts_", "label_int32", 0, False, "user int", f"{_PAT}/PATObject.h"
+    ),
+}
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    """The text at a position and where it ends."""
+    length, at = data[at], at + 1
+    if length == 255:
+        (length,) = struct.unpack_from(">I", data, at)
+        at += 4
+    if at + length > len(data):
+        raise ValueError("a text ends behind its entry")
+    return data[at : at + length].decode("ascii"), at + length
+
+
+def _texts(data: bytes, at: int, count: int) -> tuple[list[str], int]:
+    found = []
+    for _ in range(count):
+        text, at = _text(data, at)
+        found.append(text)
+    return found, at
+
+
+def labels_of_entry(data: bytes, member: Labelled) -> set[str]:
+    """All labels of one event's bytes.
+
+    Raises:
+        ValueError, struct.error, IndexError: the bytes are laid out in another way.
+    """
+    count, version = struct.unpack_from(">IH", data)
+    if count & 0x3FFFFFFF != len(data) - 4 or bool(version & 0x4000) != bool(member.size):
+        raise ValueError("neither memberwise pairs nor texts")
+    at, found = 6, set[str]()
+    if member.size:
+        at += 2 if data[6:8] != b"\0\0" else 6
+    while at < len(data):
+        (labels,) = struct.unpack_from(">I", data, at)
+        at += 4
+        header = 6 if member.size and labels else 0
+        here, at = _texts(data, at + header, labels)
+        at += labels * member.size
+        found.update(here)
+    if at != len(data):
+        raise ValueError("an entry ends before its values")
+    return found
+
+
+def first_entries(branch: Any, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of some of a branch's entries."""
+    from uproot import AsDtype, AsJagged
+
+    raw = branch.array(AsJagged(AsDtype("u1")), entry_start=start, entry_stop=stop, library="ak")
+    for entry in raw:
+        yield np.asarray(entry).tobytes()
+
+
+def labels_in(branch: Any, member: Labelled) -> tuple[str, ...] | None:
+    """The labels in a branch's first events, sorted; None where its bytes are not understood."""
+    start = 0
+    found: set[str] = set()
+    for last in FIRST_EVENTS:
+        stop = min(last, branch.num_entries)
+        entries = tuple(first_entries(branch, start, stop))
+        try:
+            found.update(*(labels_of_entry(entry, member) for entry in entries))
+        except (ValueError, struct.error, IndexError):
+            return None
+        start = stop
+        if found or stop == branch.num_entries:
+            break
+    return tuple(sorted(found))
+
+
+def labels_of(tree: TTree) -> dict[str, tuple[str, ...] | None]:
+    """The labels of every branch of a tree that has some, by the branch's path."""
+    found = {}
+    for path, branch in tree.iteritems(recursive=True, full_paths=True):
+        member = MEMBERS.get(branch.name.rpartition(".")[2])
+        if member is None or branch.branches or is_hollow(branch):
+            continue
+        if branch.typename == member.typename:
+            found[path] = labels_in(branch, member)
+    return found
+
+
+def _places(
+    kernel: Callable[..., int], raw: Ragged, objects: Ragged, *arguments: Any
+) -> NDArray[np.int64]:
+    """Run a kernel over every row; DamagedFile names the first row that it refuses."""
+    if raw.depth != 1 or raw.values.dtype != np.uint8 or len(raw) != len(objects):
+        raise DamagedFile("bytes of labels do not belong to the same rows.")
+    out = np.empty(int(objects.offsets[0][-1]), np.int64)
+    row = kernel(raw.offsets[0], raw.values, objects.offsets[0], *arguments, out)
+    if row >= 0:
+        raise DamagedFile(f"labels of row {row} do not belong to that row's objects.")
+    return out
+
+
+def _label(parameters: Parameters) -> tuple[NDArray[np.uint8], bool]:
+    """The label that a Recipe asks for, and whether the last of several counts."""
+    ((label, last),) = parameters.items()
+    return np.frombuffer(label.encode("ascii"), np.uint8), bool(last)
+
+
+def _taken(values: Values, places: NDArray[np.int64], absent: float) -> Values:
+    """Values at places; ``absent`` where the place is -1."""
+    out = np.full(len(places), absent, values.dtype)
+    held = places >= 0
+    out[held] = values[places[held]]
+    return out
+
+
+def _pair(inputs: Sequence[Ragged], parameters: Parameters, size: int) -> tuple[Ragged, Values]:
+    from columnservice.formats.memberwise import pair_places
+
+    raw, objects = inputs
+    label, last = _label(parameters)
+    return objects, _places(pair_places, raw, objects, label, size, last)
+
+
+def pair_float32(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """A label's float per object, NaN where the object lacks it.
+
+    The parameter's name is the label, its value whether the last of several equal ones counts.
+
+    Args:
+        inputs: bytes of ``vector<pair<string, float>>`` members; any member of the same objects.
+    """
+    objects, places = _pair(inputs, parameters, 4)
+    spread = np.maximum(places, 0)[:, None] + np.arange(4)
+    data = inputs[0].values
+    every = data[spread].view(">f4")[:, 0] if len(data) else np.empty(0, ">f4")
+    return plain(np.where(places >= 0, every, np.nan).astype(np.float32), objects.offsets[0])
+
+
+def pair_int8(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """A label's bool per object as int8, -128 where the object lacks it; else ``pair_float32``."""
+    objects, places = _pair(inputs, parameters, 1)
+    values = _taken(inputs[0].values.view(np.int8), places, np.iinfo(np.int8).min)
+    return plain(values, objects.offsets[0])
+
+
+def _labelled(inputs: Sequence[Ragged], parameters: Parameters, absent: float) -> Ragged:
+    from columnservice.formats.memberwise import label_places
+
+    raw, values = inputs
+    if values.depth != 2:
+        raise DamagedFile("values of labels are not lists per object.")
+    label, _ = _label(parameters)
+    places = _places(label_places, raw, values, values.offsets[1], label)
+    return plain(_taken(native(values.values), places, absent), values.offsets[0])
+
+
+def label_float32(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """A label's float per object, NaN where the object lacks it.
+
+    Args:
+        inputs: bytes of ``vector<string>`` members; the values in the same order, two axes deep.
+    """
+    return _labelled(inputs, parameters, np.nan)
+
+
+def label_int32(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """The same for integers; -2**31 where the object lacks the label."""
+    return _labelled(inputs, parameters, np.iinfo(np.int32).min)
