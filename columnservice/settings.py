@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     open_files: int = Field(default=64, ge=1)
     """Parent files kept open per worker."""
     deadline_seconds: float = Field(default=60.0, gt=0)
-    """A worker that reports no progress for so long is ended."""
+    """A worker that reports no progress for so long is ended; above the XRootD client's limits."""
     queue_limit: int = Field(default=256, ge=1)
     """Partitions that may wait to be made; beyond that, requests for more are turned away."""
     drain_seconds: float = Field(default=30.0, ge=0)

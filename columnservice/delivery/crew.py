@@ -65,13 +65,13 @@ class Crew:
             Unavailable: none can be had, or the service ends.
         """
         with self._changed:
-            while not self._idle:
+            while (process := next((p for p in self._idle if not p.quiet()), None)) is None:
                 if self._stopping.is_set():
                     raise Unavailable("The service is shutting down.")
                 if self.failing:
                     raise Unavailable("Worker processes do not start; the service's log says why.")
                 self._changed.wait(LOOK_SECONDS)
-            process = self._idle.pop(0)
+            self._idle.remove(process)
             self._lent.append(process)
             return process
 

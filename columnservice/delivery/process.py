@@ -20,7 +20,8 @@ from columnservice.delivery.pulse import Pulse, Stillness
 from columnservice.delivery.workshop import WorkerSettings, perform, start
 
 CONTEXT = multiprocessing.get_context("spawn")
-# An idle process that does not say for so long that it runs is frozen.
+# An idle process that does not say for so long that it runs gets no task, and then is frozen.
+QUIET_SECONDS = 3.0
 FROZEN_SECONDS = 10.0
 DEATH = (ProcessExpired, BrokenProcessPool)
 """What a task's future holds when its process died."""
@@ -46,6 +47,10 @@ class WorkerProcess:
     def alive(self) -> bool:
         """Whether the process is there."""
         return bool(self._pool.active)
+
+    def quiet(self) -> bool:
+        """Whether the process may be there but not run."""
+        return self._beating.seconds() > QUIET_SECONDS
 
     def frozen(self) -> bool:
         """Whether the process is there but does not run; ask often."""

@@ -1,6 +1,6 @@
 """Random ``kill -9`` of the service, its workers and its clients, while columns are being made.
 
-Nothing half-written is ever served; afterwards the same requests come right, and the cache is clean.
+Nothing half-written is ever served; afterwards the same requests come right, the cache is clean.
 ``COLUMNSERVICE_SOAK_KILLS`` says how many are killed in the long version.
 """
 
