@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from columnservice import wire
-from columnservice.client.dataset import ColumnList, RemoteDataset
+from columnservice.client.dataset import ColumnList, DatasetList, RemoteDataset
 from columnservice.client.fetching import DataRequest, fetch
 from columnservice.client.reply import Reply
 from columnservice.client.replycache import ReplyCache
@@ -94,7 +94,7 @@ class Service:
     def __repr__(self) -> str:
         return f"columnservice.connect({self.url!r})"
 
-    def datasets(self, file: str | None = None) -> list[RemoteDataset]:
+    def datasets(self, file: str | None = None) -> DatasetList:
         """The registered Datasets, or those that hold the file with this UUID.
 
         Raises:
@@ -102,7 +102,7 @@ class Service:
         """
         query = [("file", file)] if file is not None else []
         document = self.transport.json("/v1/datasets", query)
-        return [self._dataset(info) for info in document["datasets"]]
+        return DatasetList(self._dataset(info) for info in document["datasets"])
 
     def dataset(self, name: str) -> RemoteDataset:
         """One Dataset.

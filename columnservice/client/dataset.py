@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN = ("name", "type", "origin", "support", "doc")
 _ROWS_SHOWN = 60
+_DATASET_SHOWN = ("name", "format", "parent", "files", "events", "with a parent")
 
 
 class ColumnList(Sequence[Column]):
@@ -143,3 +144,33 @@ class RemoteDataset:
     def __repr__(self) -> str:
         parent = f", parent={self.parent!r}" if self.parent else ""
         return f"RemoteDataset({self.name!r}, format={self.format!r}{parent})"
+
+
+class DatasetList(list[RemoteDataset]):
+    """Datasets as a list, which a notebook shows as a table."""
+
+    def _cells(self) -> Iterator[tuple[str, ...]]:
+        for dataset in self:
+            about = dataset.info
+            counted = about.get("coverage")
+            covered = f"{counted['with_parent']} of {counted['events']}" if counted else ""
+            files = str(about.get("files", {}).get("ok", 0))
+            events = str(about.get("entries", 0))
+            yield dataset.name, dataset.format, dataset.parent or "", files, events, covered
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*_DATASET_SHOWN, title=f"{len(self)} datasets")
+        for cells in self._cells():
+            table.add_row(*(Text(cell) for cell in cells))
+        return table
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in _DATASET_SHOWN)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+            for cells in self._cells()
+        )
+        return f"<table><tr>{head}</tr>{rows}</table>"

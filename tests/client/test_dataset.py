@@ -61,3 +61,14 @@ def test_a_dataset_gives_its_columns(server):
     dataset = columnservice.connect(server.url).dataset("nano")
     assert dataset.columns().names == COLUMNS.names
     assert list(dataset.columns()) == list(COLUMNS)
+
+
+def test_datasets_show_themselves_in_a_notebook(server):
+    server.datasets["nano"].name = "<nano>"
+    datasets = columnservice.connect(server.url).datasets()
+    page = datasets._repr_html_()
+    assert "&lt;nano&gt;" in page
+    assert "<th>with a parent</th>" in page
+    assert datasets.__rich__().row_count == 1
+    assert "&lt;nano&gt;" in datasets[0]._repr_html_()
+    assert "1 ok" in datasets[0]._repr_html_()

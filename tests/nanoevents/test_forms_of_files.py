@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import awkward as ak
+import dask
 import pytest
 import uproot
 from coffea.nanoevents import (
@@ -88,6 +89,22 @@ def test_results_of_chunks_and_masks_concatenate(nano, nano_served, full_nano, s
     found = ak.concatenate(chunks)
     assert found.pt.to_list() == wanted.pt.to_list()
     assert ak.to_packed(found.charge).to_list() == wanted.charge.to_list()
+
+
+@pytest.mark.parametrize("mode", ["virtual", "eager", "dask"])
+def test_nested_lists_and_links_are_fields_of_local_objects(small, service, mode):
+    options = service.nanoevents(
+        NanoAODSchema, dataset="small", columns=["Muon_times", "Muon_link"]
+    )
+    found = NanoEventsFactory.from_root({str(small.path): "Events"}, mode=mode, **options).events()
+    chosen = found[ak.num(found.Muon) > 1].Muon
+    times, links = chosen.times[:, 1], chosen.link.index
+    if mode == "dask":
+        times, links = dask.compute(times, links, scheduler="synchronous")
+    tree = small.tree(options)
+    mask = ak.num(tree["Muon_pt"].array()) > 1
+    assert times.to_list() == tree["Muon_times"].array()[mask][:, 1].to_list()
+    assert links.to_list() == tree["Muon_link"].array()["index"][mask].to_list()
 
 
 @pytest.mark.parametrize("mode", ["virtual", "dask"])
