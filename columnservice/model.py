@@ -23,10 +23,15 @@ EXPERIMENTS: Mapping[FormatName, str] = {
     "physlite": "ATLAS",
     "daod": "ATLAS",
 }
-Origin = Literal["local", "parent", "derived", "servicex"]
+Origin = Literal["local", "parent", "reference", "derived", "servicex"]
 Support = Literal["ok", "unsupported"]
 
 Offsets: TypeAlias = NDArray[np.int64]
+
+
+REFERENCE_PREFIX = "parent:"
+"""Begins the name of a Column that local Files hold too, as the parent has it: not to be used but
+to show, value by value, that both hold the same objects in the same order."""
 
 
 @dataclass(frozen=True)
@@ -259,9 +264,11 @@ class FileLocation:
         replicas: URLs or paths in order of preference (XCache first, then origin).
         tree: name of the event tree.
         identity: what the opened file must be; None while it is being registered.
+        mtime_seconds: at the origin when it was registered; 0 where unknown.
     """
 
     lfn: str
     replicas: tuple[str, ...]
     tree: str
     identity: FileIdentity | None = None
+    mtime_seconds: int = 0

@@ -33,6 +33,8 @@ UNVERIFIED = "unverified"
 COMPRESSION_HEADER = "X-Arrow-Compression"
 """Request header: ``zstd`` or ``lz4`` for compressed Arrow buffers."""
 COMPRESSIONS = ("zstd", "lz4")
+UNUSABLE_PARENTS = "unusable_parents"
+"""Metadata of a batch: how many files of the parent dataset cannot be used at present."""
 PROBLEM = "problem"
 """Metadata of an empty last batch that says why a reply ends early (a problem document)."""
 PROVENANCE = "provenance"
@@ -75,14 +77,19 @@ def checksum(hashes: NDArray[np.uint64]) -> str:
     return f"{int(np.add.reduce(hashes, dtype=np.uint64)):016x}"
 
 
-def keys_digest(keys: Keys) -> str:
+def keys_digest(keys: Keys, witnesses: Mapping[str, NDArray[Any]] | None = None) -> str:
     """The name of a File by its EventKeys: 32 hexadecimal digits (BLAKE2b, 16 bytes).
 
-    Over ``eventindex1``, then all runs, lumis (little-endian uint32) and events (uint64).
+    Over ``eventindex1``, then all runs, lumis (little-endian uint32) and events (uint64), then
+    each Witness in order of name: its name and its values as little-endian float64. Two samples
+    may have the same keys; they do not have the same Witnesses.
     """
     found = hashlib.blake2b(b"eventindex1", digest_size=16)
     for values, kind in ((keys.run, "<u4"), (keys.lumi, "<u4"), (keys.event, "<u8")):
         found.update(np.ascontiguousarray(values, dtype=kind).data)
+    for name, values in sorted((witnesses or {}).items()):
+        found.update(name.encode() + b"\0")
+        found.update(np.ascontiguousarray(values, dtype="<f8").data)
     return found.hexdigest()
 
 
@@ -211,7 +218,12 @@ def encode_batch(
 
 
 def batch_metadata(
-    start: int, stop: int, missing: int, proof: str, verified: bool = True
+    start: int,
+    stop: int,
+    missing: int,
+    proof: str,
+    verified: bool = True,
+    unusable_parents: int = 0,
 ) -> pa.KeyValueMetadata:
     """The metadata of one record batch.
 
@@ -220,6 +232,8 @@ def batch_metadata(
         missing: how many of them have no parent.
         proof: ``checksum`` of the rows.
         verified: whether the origins confirmed that the parent files are unchanged.
+        unusable_parents: files of the parent dataset that cannot be used at present; events that
+            seem to have no parent may stand in them.
     """
     about = {
         "version": VERSION.decode(),
@@ -228,7 +242,11 @@ def batch_metadata(
         "missing": str(missing),
         "proof": proof,
     }
-    return pa.KeyValueMetadata(about if verified else {**about, UNVERIFIED: "1"})
+    if not verified:
+        about[UNVERIFIED] = "1"
+    if unusable_parents:
+        about[UNUSABLE_PARENTS] = str(unusable_parents)
+    return pa.KeyValueMetadata(about)
 
 
 def _numpy(array: pa.Array) -> NDArray[Any]:

@@ -20,9 +20,9 @@ from columnservice.model import FileIdentity, FileLocation, Keys
 from columnservice.reader import FilePool, read_rows
 
 
-def eventindex_path(index_dir: Path, identity: FileIdentity) -> Path:
-    """Where a File's EventIndex is kept."""
-    name = f"{identity.uuid}-{identity.size_bytes}.arrow"
+def eventindex_path(index_dir: Path, identity: FileIdentity, mtime_seconds: int = 0) -> Path:
+    """Where a File's EventIndex is kept; an in-place update may change nothing but the time."""
+    name = f"{identity.uuid}-{identity.size_bytes}-{mtime_seconds}.arrow"
     return index_dir / "events" / identity.uuid[:2] / name
 
 
@@ -88,7 +88,7 @@ def ensure_eventindex(
         FileChanged, NoEventKeys, FileError, TransportError: they cannot be had.
     """
     assert location.identity is not None
-    path = eventindex_path(index_dir, location.identity)
+    path = eventindex_path(index_dir, location.identity, location.mtime_seconds)
     keys = open_eventindex(path)
     if keys is None:
         keys = read_keys(pool, location, format_name)

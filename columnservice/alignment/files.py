@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from columnservice.errors import Unavailable
+
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
     """Write a batch so that readers see the whole file or none: beside, synced, then renamed."""
@@ -23,8 +25,13 @@ def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Unavailable(
+                f"The index {path.name} cannot be written: {error.strerror}.",
+                "The operator must make room on the disk of the service's home.",
+            ) from None
         raise
 
 

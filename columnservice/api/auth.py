@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
@@ -62,6 +63,11 @@ def principal(request: Request) -> Principal:
     Raises:
         NotAllowed: the request did not come over loopback, or names another host.
     """
+    origin = urlsplit(request.headers.get("origin", "")).hostname
+    if (origin is not None and not is_loopback(origin)) or (
+        request.headers.get("sec-fetch-site") == "cross-site"
+    ):
+        raise NotAllowed("A web page of another site may not use the service.", "Ask it directly.")
     client = request.client.host if request.client else ""
     if not is_loopback(client) or not is_loopback(_host_of(request.headers.get("host", ""))):
         raise NotAllowed(

@@ -17,7 +17,7 @@ from columnservice.catalogue.listing import expand
 from columnservice.catalogue.manifest import ManifestEntry, entry_of
 from columnservice.delivery.house import House
 from columnservice.delivery.summary import summarise
-from columnservice.errors import RequestError
+from columnservice.errors import ColumnServiceError, RequestError, problem
 from columnservice.model import Dataset, FormatName
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -41,6 +41,14 @@ class NewFiles(BaseModel):
 
     files: list[str] = Field(default_factory=list, max_length=MOST_FILES)
     manifest: list[ManifestFile] = Field(default_factory=list)
+
+
+class OldFiles(BaseModel):
+    """Files to forget."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: list[str] = Field(min_length=1, max_length=MOST_FILES)
 
 
 class NewDataset(NewFiles):
@@ -142,6 +150,23 @@ def add_files(name: str, new: NewFiles, house: Home, caller: Caller) -> dict[str
     return _add(house, name, _expanded(house, new.files), _declared(house, new.manifest))
 
 
+@router.delete("/{name}/files", status_code=200)
+def remove_files(name: str, old: OldFiles, house: Home, caller: Caller) -> dict[str, Any]:
+    """Forget Files of a Dataset, named as they are registered. The files stay where they are."""
+    demand_write(caller, name)
+    known = {record.url: record for record in house.catalogue.files(name)}
+    removed = house.catalogue.remove_files(name, old.files)
+    if removed < len(set(old.files)):
+        raise RequestError(
+            f"{len(set(old.files)) - removed} of these files are not in {name}.",
+            "`columnservice dataset show` names the files as they are registered.",
+        )
+    for url in old.files:
+        if url in known:
+            house.registrar.examiner.forget(name, known[url])
+    return _summary(house, name)
+
+
 @router.post("/{name}/check", status_code=202)
 def check_dataset(name: str, house: Home, caller: Caller) -> dict[str, Any]:
     """Join and compare every File with its parents anew, in the background."""
@@ -166,8 +191,12 @@ def _event(kind: str, data: dict[str, Any]) -> str:
 
 
 def _events(house: House, name: str) -> Iterator[str]:
-    for step in house.registrar.listen(name):
-        yield _event("progress", asdict(step))
+    try:
+        for step in house.registrar.listen(name):
+            yield _event("progress", asdict(step)) if step else ": nothing new\n\n"
+    except ColumnServiceError as error:
+        yield _event("error", problem(error))
+        return
     yield _event("done", _summary(house, name))
 
 

@@ -55,4 +55,4 @@ async def put_eventindex(
 def _accept(house: House, name: str, digest: str, body: IO[bytes]) -> dict[str, Any]:
     dataset = house.catalogue.dataset(name)
     upload = read_upload(digest, pa.PythonFile(body))
-    return house.registrar.accept(dataset, upload)
+    return house.registrar.examiner.accept(dataset, upload)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import diskcache
 import pyarrow as pa
 
-from columnservice.cache.piecefile import open_piece
+from columnservice.cache.piecefile import check_piece
 from columnservice.errors import DamagedFile
 
 MODE_PIECE = 5
@@ -91,7 +91,9 @@ class PieceDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         return value.size_bytes, MODE_PIECE, value.filename, None
 
     def fetch(self, mode: object, filename: object, *_: object) -> Mapped | Damaged:
-        """Map an entry's file, or say why it cannot be served.
+        """Map an entry's file, or say why it cannot be served; all of it is read and checked.
+
+        A process keeps its maps, so that a Piece is checked once by each and not by each request.
 
         Raises:
             OSError: this process cannot map it now, which says nothing against the entry.
@@ -99,7 +101,7 @@ class PieceDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         if not isinstance(filename, str) or mode != MODE_PIECE or not FILENAME.fullmatch(filename):
             return Damaged(filename, "it was not written by the piece cache")
         try:
-            piece = open_piece(Path(self._directory) / filename)
+            piece = check_piece(Path(self._directory) / filename)
         except DamagedFile as error:
             return Damaged(filename, error.message)
         return Mapped(piece.key, piece.batch, filename)

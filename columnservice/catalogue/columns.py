@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from columnservice.catalogue.store import Catalogue
-from columnservice.model import Column, ColumnSet, OfferedColumn, Origin
+from columnservice.model import (
+    REFERENCE_PREFIX,
+    Column,
+    ColumnSet,
+    OfferedColumn,
+    Origin,
+)
+
+RECOGNISED_BY = ("eta", "phi", "pt", "mass", "m")
 
 
 def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
@@ -30,9 +38,49 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
             return local
         taken = {offered.column.name for offered in local}
         remote = merged(catalogue.columnsets(here.parent), "parent")
-        return local + tuple(o for o in remote if o.column.name not in taken)
+        return (
+            *local,
+            *(o for o in remote if o.column.name not in taken),
+            *references(local, remote),
+        )
 
     return catalogue.derived("columns", names, offer)
+
+
+def references(
+    local: Sequence[OfferedColumn], remote: Sequence[OfferedColumn]
+) -> tuple[OfferedColumn, ...]:
+    """The parent's version of Columns that local Files hold too, by which objects are recognised.
+
+    For each collection that both hold: its directions and momenta, else its first float.
+    """
+    mine = {o.column.name: o.column for o in local if o.column.support == "ok"}
+    shared: dict[str, list[OfferedColumn]] = {}
+    for offered in remote:
+        column = offered.column
+        here = mine.get(column.name)
+        if here is None or offered.recipe is None or column.collection is None:
+            continue
+        if here.depth == column.depth == 1 and _is_float(here) and _is_float(column):
+            shared.setdefault(column.collection, []).append(offered)
+    found = []
+    for candidates in shared.values():
+        best = [o for o in candidates if o.column.field in RECOGNISED_BY] or candidates[:1]
+        found += [_reference(offered) for offered in best]
+    return tuple(found)
+
+
+def _is_float(column: Column) -> bool:
+    return len(column.members) == 1 and column.members[0].dtype in ("float32", "float64")
+
+
+def _reference(offered: OfferedColumn) -> OfferedColumn:
+    column = offered.column
+    name = REFERENCE_PREFIX + column.name
+    shape = name if column.shape == column.name else column.shape
+    doc = "As the parent has it, to show that both hold the same objects in the same order."
+    made = replace(column, name=name, shape=shape, origin="reference", doc=doc)
+    return OfferedColumn(made, offered.recipe)
 
 
 def merged(layouts: Sequence[tuple[ColumnSet, int]], origin: Origin) -> tuple[OfferedColumn, ...]:

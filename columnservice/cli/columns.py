@@ -43,7 +43,7 @@ def columns(
 
 def is_added(column: Column) -> bool:
     """Whether the service can deliver a Column that the local files lack."""
-    return column.origin != "local" and column.support == "ok"
+    return column.origin not in ("local", "reference") and column.support == "ok"
 
 
 def support_of(column: Column) -> str:

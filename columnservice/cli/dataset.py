@@ -131,7 +131,7 @@ def _watch(url: str | None, name: str) -> None:
                 if data["error"]:
                     progress.console.print(f"{data['url']}: {data['error']}", markup=False)
     show_info(info)
-    if info["failures"]:
+    if info["failures"] or info["files"]["pending"]:
         raise typer.Exit(1)
 
 
@@ -146,7 +146,10 @@ def show_info(info: dict[str, Any]) -> None:
         output.say(f"coverage: {coverage_of(info)}")
         output.say(f"witnesses: {witnesses_of(info)}")
         if info["duplicates"]:
-            output.say(f"duplicates: {info['duplicates']} events stand more than once")
+            output.say(f"duplicates: {info['duplicates']} events have several parents")
+        if info.get("local_duplicates"):
+            repeats = info["local_duplicates"]
+            output.say(f"warning: {repeats} events stand more than once in the local files")
     if info["failures"]:
         rows = [(f["url"], f["error"], f["remedy"]) for f in info["failures"]]
         output.show_table(("file", "error", "remedy"), rows, title="Files that cannot be used")
@@ -207,7 +210,17 @@ def refresh(name: Name, url: Url = None) -> None:
 
 
 @app.command("remove")
-def remove(name: Name, url: Url = None) -> None:
-    """Forget a dataset; its files stay where they are."""
-    ask(url, "DELETE", path_of(name))
-    output.say(f"{name} is removed; its files were not touched.")
+def remove(
+    name: Name,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", show_default=False)] = None,
+    url: Url = None,
+) -> None:
+    """Forget a dataset, or only some of its files; the files themselves stay where they are."""
+    if not files:
+        ask(url, "DELETE", path_of(name))
+        output.say(f"{name} is removed; its files were not touched.")
+        return
+    named = [absolute(file) for file in files]
+    info = ask(url, "DELETE", path_of(name, "/files"), {"files": named})
+    output.say(f"{len(named)} files of {name} are forgotten; they were not touched.")
+    show_info(info)

@@ -99,7 +99,9 @@ def choose(offered: Sequence[Column], names: Sequence[str], dataset: str) -> lis
             fitting = [
                 c
                 for c in offered
-                if fnmatchcase(c.name, name) and c.origin != "local" and c.support == "ok"
+                if fnmatchcase(c.name, name)
+                and c.origin not in ("local", "reference")
+                and c.support == "ok"
             ]
             if not fitting:
                 raise UnknownColumn(f"No column that {dataset} can add fits {name!r}.")

@@ -51,7 +51,7 @@ def upload(
         WrongParent: a Witness differs.
         TransportError: the service did not answer.
     """
-    digest = wire.keys_digest(keys)
+    digest = wire.keys_digest(keys, witnesses)
     if is_known(transport, dataset, digest):
         return digest
     arrays = {"run": keys.run, "lumi": keys.lumi, "event": keys.event, **witnesses}

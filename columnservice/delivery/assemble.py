@@ -6,6 +6,7 @@ Nothing is copied but offsets that must be rebased. Knows no cache and no worker
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,19 @@ from columnservice.delivery.pieces import SHAPE_DIGEST
 from columnservice.delivery.plan import PartPlan
 from columnservice.errors import DuplicateEvents
 from columnservice.model import Offsets
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of the parents when a reply is sent.
+
+    Attributes:
+        verified: their origins confirmed that they are unchanged.
+        unusable_parents: Files of the parent Dataset that cannot be used at present.
+    """
+
+    verified: bool
+    unusable_parents: int
 
 
 class BrokenPieces(Exception):
@@ -35,14 +49,16 @@ def _demand_single(part: PartPlan, proof: pa.RecordBatch, first: int, rows: int)
 
 
 def assemble_part(
-    part: PartPlan, pieces: Mapping[str, pa.RecordBatch], verified: bool
+    part: PartPlan,
+    pieces: Mapping[str, pa.RecordBatch],
+    standing: Standing,
 ) -> tuple[pa.RecordBatch, pa.KeyValueMetadata]:
     """The record batch of one part of a reply, and its metadata.
 
     Args:
         part: which rows and Columns.
         pieces: every Piece that ``part.pieces()`` names.
-        verified: whether the parents are known to be unchanged.
+        standing: what is known of the parents now.
 
     Raises:
         DuplicateEvents: a requested event stands more than once in the parents.
@@ -82,4 +98,6 @@ def assemble_part(
     hashes = proof.column("hash").to_numpy()[first : first + rows]
     missing = int(rows - np.count_nonzero(present))
     told = wire.checksum(hashes)
-    return batch, wire.batch_metadata(part.start, part.stop, missing, told, verified)
+    known = (standing.verified, standing.unusable_parents)
+    metadata = wire.batch_metadata(part.start, part.stop, missing, told, *known)
+    return batch, metadata

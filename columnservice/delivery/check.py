@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from columnservice.alignment.files import open_arrow
 from columnservice.alignment.gather import gather
-from columnservice.alignment.takeindex import TakeIndex
+from columnservice.alignment.takeindex import TakeIndex, write_takeindex
 from columnservice.alignment.witness import WitnessResult, count_agreeing, demand_agreement
-from columnservice.delivery.materialise import Tools, make_join, open_take
+from columnservice.delivery.materialise import Tools, join_files, take_path
 from columnservice.delivery.tasks import CheckResult, CheckTask
-from columnservice.errors import DamagedFile
+from columnservice.errors import DamagedFile, WrongParent
 from columnservice.formats import apply, format_named
 from columnservice.model import FileLocation, OfferedColumn, Ragged
 from columnservice.reader import read_rows
@@ -119,11 +119,21 @@ def _read_values(
 
 
 def sample_rows(index: TakeIndex, most: int) -> NDArray[np.int64]:
-    """Local rows with a parent, spread evenly over the file."""
-    rows = np.flatnonzero(index.present).astype(np.int64)
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    """Local rows with a parent, spread evenly over the file, some of every parent file.
+
+    Args:
+        index: the join.
+        most: how many rows in all; each parent file gets an equal share, but at least 20.
+    """
+    files = np.unique(index.file[index.present])
+    share = max(20, most // max(1, len(files)))
+    found = []
+    for number in files:
+        rows = np.flatnonzero(index.file == number)
+        if len(rows) > share:
+            rows = rows[np.linspace(0, len(rows) - 1, share).astype(np.int64)]
+        found.append(rows)
+    return np.sort(np.concatenate(found)).astype(np.int64) if found else np.zeros(0, np.int64)
 
 
 def _compare(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[WitnessResult, ...]:
@@ -143,35 +153,45 @@ def _compare(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[WitnessRe
         offered = _readable(task.parent_columns[number])
         columns = [p[2] for p in pairs]
         parts.append(_read_values(tools, task.join.parents[number], offered, columns, wanted))
-    results = []
+    compared = []
     for name, (local_name, _), (parent_name, _) in pairs:
         parent = gather([part[parent_name] for part in parts], part_of, position).content
         mine = local[local_name].content
-        held = mine["held"] & parent["held"]
-        agreed = count_agreeing(mine[""][held], parent[""][held])
-        results.append(WitnessResult(name, int(held.sum()), agreed))
-    return tuple(results)
+        for number in np.unique(part_of):
+            held = mine["held"] & parent["held"] & (part_of == number)
+            agreed = count_agreeing(mine[""][held], parent[""][held])
+            compared.append((int(number), WitnessResult(name, int(held.sum()), agreed)))
+    numbers = np.unique(file)
+    for part, result in compared:  # one foreign file among many good ones must not drown
+        lfn = task.join.parents[numbers[part]].lfn
+        demand_agreement([result], task.join.local.lfn, lfn)
+    return tuple(
+        WitnessResult(
+            name,
+            sum(r.compared for _, r in compared if r.name == name),
+            sum(r.agreed for _, r in compared if r.name == name),
+        )
+        for name, _, _ in pairs
+    )
 
 
 def check(tools: Tools, task: CheckTask) -> CheckResult:
-    """Join a local File with its parents and compare Witnesses.
+    """Join a local File with its parents and compare Witnesses; keep the join if they agree.
+
+    So a TakeIndex that is kept has passed, whichever parents were added since.
 
     Raises:
-        WrongParent: a Witness differs.
+        WrongParent: a Witness differs; no TakeIndex is kept.
         FileError, TransportError: a file cannot be read.
     """
-    make_join(tools, task.join)
-    index = open_take(
-        tools.index_dir, task.join.take, task.join.parents, task.join.local.lfn, entries=0
-    )
-    witnesses = _compare(tools, task, index)
-    parents = task.join.parents
-    name = (
-        parents[0].lfn + (f" and {len(parents) - 1} more" if len(parents) > 1 else "")
-        if parents
-        else ""
-    )
-    demand_agreement(witnesses, task.join.local.lfn, name)
+    path = take_path(tools.index_dir, task.join.take)
+    index = join_files(tools, task.join)
+    try:
+        witnesses = _compare(tools, task, index)
+    except WrongParent:
+        path.unlink(missing_ok=True)
+        raise
+    write_takeindex(path, index)
     return CheckResult(
         events=len(index),
         with_parent=int(index.present.sum()),

@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from columnservice import wire
+from columnservice.alignment.takeindex import open_takeindex
 from columnservice.cache.inflight import Inflight
 from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.catalogue.store import Catalogue
-from columnservice.delivery.assemble import BrokenPieces, assemble_part
+from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
 from columnservice.delivery.freshness import Freshness
-from columnservice.delivery.materialise import make_join, make_keys, materialise, take_path
+from columnservice.delivery.materialise import materialise, take_path
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
@@ -36,7 +37,7 @@ from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-PartKey: TypeAlias = tuple[int, int, tuple[str, ...], bool]
+PartKey: TypeAlias = tuple[int, int, tuple[str, ...], Standing]
 # Pieces may be evicted between being made and being read; more often than this is no accident.
 TRIES = 3
 
@@ -149,16 +150,16 @@ class Delivery:
             self._settings.partition_events,
             self._settings.xcaches,
         )
-        verified = self._freshness.check(found.parents)
+        standing = Standing(self._freshness.check(found.parents), found.unusable_parents)
         share = Share(self._places)
         refused = self._draining
 
         def begin(part: PartPlan, due: bool) -> Future[Assembled] | None:
-            batch = self._ready(part, verified)
+            batch = self._ready(part, standing)
             if batch is None and not refused:
                 # A reply that has begun may go on, however many others came meanwhile.
                 going_on = due and part is not found.parts[0]
-                batch = self._begin_part(share, found, part, verified, going_on)
+                batch = self._begin_part(share, found, part, standing, going_on)
             if batch is None and due:
                 raise self._turned_away()
             return batch
@@ -183,14 +184,14 @@ class Delivery:
         return Unavailable("Too many columns wait to be read.")
 
     def _begin_part(
-        self, share: Share, found: Plan, part: PartPlan, verified: bool, even_if_full: bool
+        self, share: Share, found: Plan, part: PartPlan, standing: Standing, even_if_full: bool
     ) -> Future[Assembled] | None:
         """Have a part made; whoever asks for the same meanwhile shares it and needs no place."""
-        key = (part.start, part.stop, part.pieces(), verified)
+        key = (part.start, part.stop, part.pieces(), standing)
         with self._lock:
             batch = self._parts.get(key)
             if batch is None:
-                batch = self._begin(share, lambda: self._part(found, part, verified), even_if_full)
+                batch = self._begin(share, lambda: self._part(found, part, standing), even_if_full)
                 if batch is None:
                     return None
                 self._parts[key] = batch
@@ -217,7 +218,7 @@ class Delivery:
             "has_declared", (parent,), lambda: bool(self._catalogue.declared(parent))
         )
 
-    def _ready(self, part: PartPlan, verified: bool) -> Future[Assembled] | None:
+    def _ready(self, part: PartPlan, standing: Standing) -> Future[Assembled] | None:
         """The batch of a part of which every Piece is cached; None for others."""
         held = {}
         for key in part.pieces():
@@ -227,7 +228,7 @@ class Delivery:
             held[key] = piece
         batch: Future[Assembled] = Future()
         try:
-            batch.set_result(assemble_part(part, held, verified))
+            batch.set_result(assemble_part(part, held, standing))
         except BrokenPieces:
             return None
         except ColumnServiceError as error:
@@ -246,14 +247,14 @@ class Delivery:
         }
         return wire.encode_batch(found.columns, none, np.zeros(0, np.bool_))
 
-    def _part(self, found: Plan, part: PartPlan, verified: bool) -> Assembled:
+    def _part(self, found: Plan, part: PartPlan, standing: Standing) -> Assembled:
         contradiction = None
         for _ in range(TRIES):
             pieces = self._pieces(found, part)
             if pieces is None:
                 continue
             try:
-                return assemble_part(part, pieces, verified)
+                return assemble_part(part, pieces, standing)
             except BrokenPieces as broken:
                 log.warning("%s of %s: made again", broken, part.task.lfn)
                 self._cache.drop(PieceKey(key) for key in broken.keys)
@@ -300,15 +301,13 @@ class Delivery:
         return {key: unkept[key] if key in unkept else self._look(key) for key in keys}
 
     def _join(self, found: Plan) -> None:
-        """Make sure of the TakeIndex, and of the EventIndexes that it needs."""
+        """Make sure of the TakeIndex; parents that were added since are compared first."""
         take = found.join.take
-        if take_path(self._settings.index_dir, take).exists():
+        if open_takeindex(take_path(self._settings.index_dir, take)) is not None:
             return
 
         def work(_: object) -> dict[str, bool]:
-            for future in [self._workers.submit(make_keys, task) for task in found.keys]:
-                self._workers.result(future)
-            self._workers.result(self._workers.submit(make_join, found.join))
+            self._registrar.examiner.verify(found.request.dataset, found.record)
             return {take: True}
 
         self._joining.run([take], work)

@@ -21,7 +21,6 @@ from columnservice.alignment.takeindex import (
     TakeIndex,
     make_takeindex,
     open_takeindex,
-    write_takeindex,
 )
 from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
@@ -34,7 +33,16 @@ from columnservice.delivery.tasks import (
 )
 from columnservice.errors import CountsMismatch, DamagedFile, FileChanged
 from columnservice.formats import apply, format_named
-from columnservice.model import BranchRead, Column, FileLocation, Keys, Ragged, Recipe
+from columnservice.formats.format import merge_lumis
+from columnservice.model import (
+    BranchRead,
+    Column,
+    FileLocation,
+    Keys,
+    LumiRange,
+    Ragged,
+    Recipe,
+)
 from columnservice.reader import FilePool, read_rows
 from columnservice.reader.progress import tick
 
@@ -54,23 +62,21 @@ def take_path(index_dir: Path, digest: str) -> Path:
     return index_dir / "takes" / digest[:2] / f"{digest}.arrow"
 
 
-def make_keys(tools: Tools, task: KeysTask) -> int:
-    """Make sure of a File's EventIndex; returns its events."""
-    return len(ensure_eventindex(tools.index_dir, tools.pool, task.location, task.format))
+def make_keys(tools: Tools, task: KeysTask) -> tuple[LumiRange, ...]:
+    """Make sure of a File's EventIndex; returns the luminosity blocks of its events."""
+    keys = ensure_eventindex(tools.index_dir, tools.pool, task.location, task.format)
+    return merge_lumis(keys.run, keys.lumi)
 
 
-def make_join(tools: Tools, task: JoinTask) -> None:
-    """Make sure of a TakeIndex."""
-    path = take_path(tools.index_dir, task.take)
-    if open_takeindex(path) is not None:
-        return
+def join_files(tools: Tools, task: JoinTask) -> TakeIndex:
+    """The TakeIndex of a local File, from EventIndexes that exist; it is not kept yet."""
     local = ensure_eventindex(tools.index_dir, tools.pool, task.local, task.local_format)
     parents = [
         ensure_eventindex(tools.index_dir, tools.pool, parent, task.parent_format)
         for parent in task.parents
     ]
     identities = [p.identity for p in task.parents if p.identity is not None]
-    write_takeindex(path, make_takeindex(local, parents, identities))
+    return make_takeindex(local, parents, identities)
 
 
 def open_take(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from columnservice.formats.decode import DECODE_VERSION
 from columnservice.model import (
     Column,
     FileIdentity,
@@ -44,7 +45,7 @@ def content_name(
 ) -> str:
     """Key of a Column's content; a changed Recipe or type is another Piece."""
     made = sorted({recipe.digest for recipe in recipes})
-    kind = (column.type, column.shape)
+    kind = (column.type, column.shape, DECODE_VERSION)
     return digest_of(
         "content", LAYOUT_VERSION, asdict(local), asdict(partition), take, kind, made, column.name
     )

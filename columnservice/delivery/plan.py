@@ -21,6 +21,7 @@ from columnservice.errors import (
     nearest,
 )
 from columnservice.model import (
+    REFERENCE_PREFIX,
     Column,
     Dataset,
     FileLocation,
@@ -92,7 +93,9 @@ class Plan:
         join: makes the TakeIndex.
         keys: make the EventIndexes that the join needs.
         parts: the Partitions touched, in row order.
+        record: the local File.
         parents: the candidate parent Files.
+        unusable_parents: Files of the parent Dataset that cannot be used at present.
     """
 
     request: ColumnRequest
@@ -100,7 +103,9 @@ class Plan:
     join: JoinTask
     keys: tuple[KeysTask, ...]
     parts: tuple[PartPlan, ...]
+    record: FileRecord
     parents: tuple[FileRecord, ...]
+    unusable_parents: int
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def parents_of(
     records = tuple(sorted(found, key=lambda r: (r.identity.uuid, r.identity.size_bytes)))
     # The time of change too: an in-place update may keep UUID and size.
     identities = [(asdict(r.identity), r.mtime_seconds, r.columnset, r.tree) for r in records]
-    take = digest_of("take", 1, asdict(record.identity), identities)
+    take = digest_of("take", 2, asdict(record.identity), record.mtime_seconds, identities)
     return Parents(records, tuple(location_of(r, xcaches) for r in records), take)
 
 
@@ -163,6 +168,11 @@ def choose(offered: Sequence[OfferedColumn], names: Sequence[str], dataset: str)
     return chosen
 
 
+def _plain(name: str) -> str:
+    """The name of a Column in its own file."""
+    return name.removeprefix(REFERENCE_PREFIX)
+
+
 def _recipes(
     catalogue: Catalogue, records: Sequence[FileRecord], columns: Sequence[Column]
 ) -> dict[str, tuple[Recipe, ...]]:
@@ -175,9 +185,9 @@ def _recipes(
     found = {}
     for column in columns:
         for record in records:
-            if column.name not in layouts[record.columnset]:
+            if _plain(column.name) not in layouts[record.columnset]:
                 raise UnsupportedColumn(f"{column.name} is absent from {record.lfn}.")
-        found[column.name] = tuple(layouts[r.columnset][column.name] for r in records)
+        found[column.name] = tuple(layouts[r.columnset][_plain(column.name)] for r in records)
     return found
 
 
@@ -248,4 +258,18 @@ def plan(
         for p in partitions_of(record, partition_events)
         if p.start < request.stop and request.start < p.stop
     )
-    return Plan(request, tuple(columns), join, keys, parts, parents.records)
+
+    def unusable() -> int:
+        counts = catalogue.counts(parent.name)
+        return counts.failed + counts.pending
+
+    return Plan(
+        request,
+        tuple(columns),
+        join,
+        keys,
+        parts,
+        record,
+        parents.records,
+        catalogue.derived("unusable", (parent.name,), unusable),
+    )

@@ -11,32 +11,26 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
-from columnservice.alignment.eventindex import eventindex_path
 from columnservice.cache.inflight import Inflight
 from columnservice.catalogue.indexing import index_file
+from columnservice.catalogue.listing import expand
 from columnservice.catalogue.store import Catalogue
-from columnservice.delivery.check import check
-from columnservice.delivery.materialise import make_keys
-from columnservice.delivery.plan import join_task, parents_of
-from columnservice.delivery.tasks import CheckResult, CheckTask
-from columnservice.delivery.uploads import Upload, remember, write_upload
+from columnservice.delivery.examine import Examiner
 from columnservice.delivery.workers import Workers
 from columnservice.errors import (
     ColumnServiceError,
     FileChanged,
-    RequestError,
+    NotAllowed,
     TransportError,
     Unavailable,
 )
-from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange, OfferedColumn
-from columnservice.reader import location_of
+from columnservice.model import Dataset, FileRecord, LumiRange
 from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
-CHECKS = "checks"
 Purpose = Literal["pending", "check", "refresh", "declared"]
 
 
@@ -51,13 +45,19 @@ class Progress:
     error: str = ""
 
 
+Step: TypeAlias = Progress | ColumnServiceError | None
+"""What a listener hears: a step, why all ended early, or that it ended."""
+HEARTBEAT_SECONDS = 2.0
+
+
 @dataclass
 class Registration:
     """A registration that runs, and who listens to it."""
 
     dataset: str
     purpose: Purpose = "pending"
-    listeners: list[queue.SimpleQueue[Progress | None]] = field(default_factory=list)
+    wanted: Purpose | None = None
+    listeners: list[queue.SimpleQueue[Step]] = field(default_factory=list)
     last: Progress | None = None
     finished: bool = False
 
@@ -73,6 +73,7 @@ class Registrar:
         self._running: dict[str, Registration] = {}
         self._stopping = threading.Event()
         self._opening: Inflight[tuple[str, str], bool] = Inflight()
+        self.examiner = Examiner(settings, catalogue, workers, self.open_declared)
 
     def resume(self) -> None:
         """Go on with what an earlier process left pending."""
@@ -90,6 +91,8 @@ class Registrar:
         """
         with self._lock:
             if dataset in self._running:
+                if purpose != "pending":  # done after what runs now
+                    self._running[dataset].wanted = purpose
                 return
             running = self._running[dataset] = Registration(dataset, purpose)
         name = f"register {dataset}"
@@ -104,9 +107,15 @@ class Registrar:
         with self._lock:
             return dataset in self._running
 
-    def listen(self, dataset: str) -> Iterator[Progress]:
-        """Steps of the registration that runs now, until it ends; none when none runs."""
-        steps: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+    def listen(self, dataset: str) -> Iterator[Progress | None]:
+        """Steps of the registration that runs now, until it ends; none when none runs.
+
+        None stands for a while without a step, so that a listener can leave.
+
+        Raises:
+            ColumnServiceError: the registration ended early.
+        """
+        steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
         with self._lock:
             running = self._running.get(dataset)
             if running is None:
@@ -114,7 +123,16 @@ class Registrar:
             running.listeners.append(steps)
             if running.last is not None:
                 steps.put(running.last)
-        while (step := steps.get()) is not None:
+        while True:
+            try:
+                step = steps.get(timeout=HEARTBEAT_SECONDS)
+            except queue.Empty:
+                yield None
+                continue
+            if step is None:
+                return
+            if isinstance(step, ColumnServiceError):
+                raise step
             yield step
 
     def _tell(self, running: Registration, step: Progress) -> None:
@@ -123,15 +141,23 @@ class Registrar:
             for listener in running.listeners:
                 listener.put(step)
 
-    def _end(self, running: Registration) -> bool:
-        """End a registration, unless Files were added meanwhile."""
+    def _next(self, running: Registration) -> bool:
+        """Whether there is more to do: Files were added, or a purpose was asked for meanwhile.
+
+        Where there is not, the registration ends in the same breath, so that nothing is overlooked.
+        """
         with self._lock:
-            if not self._stopping.is_set() and self._catalogue.pending(running.dataset):
-                return False
-            del self._running[running.dataset]
-            for listener in running.listeners:
-                listener.put(None)
-            return True
+            running.purpose, running.wanted = running.wanted or "pending", None
+            more = running.purpose != "pending" or self._catalogue.pending(running.dataset)
+            if more and not self._stopping.is_set():
+                return True
+            self._end(running, None)
+            return False
+
+    def _end(self, running: Registration, step: Step) -> None:
+        self._running.pop(running.dataset, None)
+        for listener in running.listeners:
+            listener.put(step)
 
     def _run(self, running: Registration) -> None:
         try:
@@ -140,15 +166,16 @@ class Registrar:
                 if running.purpose == "refresh":
                     for child in self._catalogue.children(running.dataset):
                         self.start(child.name, "check")
-                running.purpose = "pending"
-                if self._end(running):
+                if not self._next(running):
                     return
-        except Exception:
-            log.exception("registering files of %s failed", running.dataset)
+        except Exception as error:
+            known = error if isinstance(error, ColumnServiceError) else None
+            if known is None:
+                log.exception("registering files of %s failed", running.dataset)
+            told = f"Registering files of {running.dataset} stopped: {error}"
+            remedy = "Repeat the command when the cause is gone: it goes on where it stopped."
             with self._lock:
-                self._running.pop(running.dataset, None)
-                for listener in running.listeners:
-                    listener.put(None)
+                self._end(running, known or ColumnServiceError(told, remedy))
 
     def _register_all(self, running: Registration) -> None:
         dataset = self._catalogue.dataset(running.dataset)
@@ -181,19 +208,19 @@ class Registrar:
         if self._stopping.is_set():
             return _interrupted(url, purpose)
         try:
+            expand(url, self._settings)  # what a path leads to may have changed since
             record, columnset = self._workers.result(
                 self._workers.run(index_file, url, dataset.format, self._settings.xcaches)
             )
             if known is not None:
                 record = self._compared(record, known, purpose)
-            result = self.examine(dataset, record, columnset)
+            record, result = self.examiner.examine(dataset, record, columnset.columns)
             failure = None
             if known is None or purpose != "check":
                 failure = self._catalogue.record_file(dataset.name, record, columnset)
             if failure is not None:
                 return url, "failed", failure.error
-            if result is not None:
-                self.keep_check(dataset.name, record, result)
+            self.examiner.replace(dataset.name, known, record, result)
         except Exception as error:
             if self._stopping.is_set():
                 return _interrupted(url, purpose)
@@ -205,9 +232,11 @@ class Registrar:
                 log.exception("registering %s failed", url)
                 told = ColumnServiceError(f"Registering failed: {type(error).__name__}.")
             # A file that is known does not become unknown because its storage does not answer.
-            lasting = purpose != "check" and not isinstance(told, TransportError)
-            if known is None or lasting:
+            passing = isinstance(told, TransportError | NotAllowed)
+            if known is None or (purpose != "check" and not passing):
                 self._catalogue.record_failure(dataset.name, url, told)
+            elif not passing:
+                self.examiner.keep_failure(dataset.name, known, told)
             return url, "failed", str(told)
         return url, "ok", ""
 
@@ -220,41 +249,7 @@ class Registrar:
         same = (record.identity, record.mtime_seconds) == (known.identity, known.mtime_seconds)
         if not same and purpose == "check":
             raise FileChanged(f"{record.url} is not the file that was registered.")
-        if not same:
-            # An in-place update keeps UUID and perhaps size, by which the index is known.
-            eventindex_path(self._settings.index_dir, record.identity).unlink(missing_ok=True)
         return replace(record, through_cache=known.through_cache and same)
-
-    def examine(
-        self, dataset: Dataset, record: FileRecord, columnset: ColumnSet
-    ) -> CheckResult | None:
-        """Join a local File with its parents and compare Witnesses; None without a parent.
-
-        Raises:
-            WrongParent: the parent is another sample.
-        """
-        if dataset.parent is None:
-            return None
-        return self._checked(dataset, record, columnset.columns)
-
-    def _checked(
-        self,
-        dataset: Dataset,
-        record: FileRecord,
-        columns: tuple[OfferedColumn, ...],
-        uploaded: str = "",
-    ) -> CheckResult:
-        assert dataset.parent is not None
-        parent = self._catalogue.dataset(dataset.parent)
-        self.open_declared(parent, record.lumis)
-        parents = parents_of(self._catalogue, parent.name, record, self._settings.xcaches)
-        local = location_of(record, self._settings.xcaches)
-        join, keys = join_task(dataset, parent, parents, local)
-        for future in [self._workers.submit(make_keys, task) for task in keys]:
-            self._workers.result(future)
-        above = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
-        task = CheckTask(join, columns, above, self._settings.witness_events, uploaded)
-        return self._workers.result(self._workers.submit(check, task))
 
     def open_declared(self, dataset: Dataset, lumis: Sequence[LumiRange]) -> None:
         """Index the Files that a manifest declared and that may hold these luminosity blocks.
@@ -276,27 +271,6 @@ class Registrar:
 
         urls = self._catalogue.declared(dataset.name, lumis)
         self._opening.run([(dataset.name, url) for url in urls], work)
-
-    def accept(self, dataset: Dataset, upload: Upload) -> dict[str, Any]:
-        """Join uploaded EventKeys with the parents and compare the Witnesses that came along.
-
-        Raises:
-            RequestError: the Dataset has no parent.
-            WrongParent: the file is of another sample.
-        """
-        if dataset.parent is None:
-            raise RequestError(f"{dataset.name} has no parent dataset.", "Register one.")
-        path = write_upload(self._settings.index_dir, upload)
-        record = upload.record
-        try:
-            result = self._checked(dataset, record, (), str(path))
-        finally:
-            path.unlink(missing_ok=True)
-        return remember(self._catalogue, dataset.name, upload, result)
-
-    def keep_check(self, dataset: str, record: FileRecord, result: CheckResult) -> None:
-        """Keep what a check found, by File."""
-        self._catalogue.set_note(dataset, f"{CHECKS}/{record.identity.uuid}", asdict(result))
 
 
 def _interrupted(url: str, purpose: Purpose) -> tuple[str, str, str]:

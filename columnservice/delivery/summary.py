@@ -11,7 +11,7 @@ from typing import Any
 
 from columnservice.catalogue.records import FileFailure
 from columnservice.catalogue.store import Catalogue
-from columnservice.delivery.registration import CHECKS
+from columnservice.delivery.examine import CHECKS
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class DatasetSummary:
         entries: events of the readable Files.
         coverage: None for a Dataset without parent, or where nothing was joined yet.
         witnesses: what was compared; empty: no Witness is held by both.
-        duplicates: local events that stand more than once in the parents, and keys that stand
-            more than once in a local File.
-        failures: Files that cannot be used, and why.
+        duplicates: local events that stand more than once in the parents: an error when asked for.
+        local_duplicates: keys that stand more than once in a local File: each gets its parent.
+        failures: Files that cannot be used, or that failed their last check, and why.
         registering: whether Files are being registered now.
     """
 
@@ -55,6 +55,7 @@ class DatasetSummary:
     coverage: Coverage | None
     witnesses: list[WitnessSum] | None
     duplicates: int | None
+    local_duplicates: int | None
     failures: list[FileFailure]
     registering: bool
 
@@ -67,7 +68,9 @@ def summarise(catalogue: Catalogue, name: str, registering: bool) -> DatasetSumm
     """
     dataset = catalogue.dataset(name)
     counts = catalogue.counts(name)
-    checks: list[dict[str, Any]] = list(catalogue.notes(name, f"{CHECKS}/").values())
+    notes: list[dict[str, Any]] = list(catalogue.notes(name, f"{CHECKS}/").values())
+    checks = [note for note in notes if "error" not in note]
+    failed = [FileFailure(**note) for note in notes if "error" in note]
     joined = bool(checks) and dataset.parent is not None
     witnesses: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for check in checks:
@@ -89,7 +92,8 @@ def summarise(catalogue: Catalogue, name: str, registering: bool) -> DatasetSumm
         if joined
         else None,
         witnesses=[WitnessSum(n, c, a) for n, (c, a) in witnesses.items()] if joined else None,
-        duplicates=sum(c["repeated"] + c["local_repeats"] for c in checks) if joined else None,
-        failures=list(catalogue.failures(name)),
+        duplicates=sum(c["repeated"] for c in checks) if joined else None,
+        local_duplicates=sum(c["local_repeats"] for c in checks) if joined else None,
+        failures=[*catalogue.failures(name), *failed],
         registering=registering,
     )

@@ -77,14 +77,15 @@ def read_upload(digest: str, stream: pa.NativeFile) -> Upload:
         raise RequestError(f"The stream lacks {', '.join(wrong) or 'numbers (nulls)'}.", _REMEDY)
     run, lumi, event = (_numbers(table[name]) for name in KEY_TYPES)
     keys = Keys(run, lumi, event)
-    if wire.keys_digest(keys) != digest:
-        raise RequestError(f"The keys do not have the digest {digest}.", "Compute it anew.")
     others = [name for name in found if name not in KEY_TYPES]
     for name in others:
         if not (pa.types.is_integer(found[name]) or pa.types.is_floating(found[name])):
             raise RequestError(f"{name} holds no numbers.", _REMEDY)
+    values = {name: _numbers(table[name]) for name in others}
+    if wire.keys_digest(keys, values) != digest:
+        raise RequestError(f"The keys do not have the digest {digest}.", "Compute it anew.")
     witnesses = pa.RecordBatch.from_arrays(
-        [pa.array(_numbers(table[name])) for name in others], names=others
+        [pa.array(array) for array in values.values()], names=others
     )
     return Upload(digest, keys, witnesses)
 
@@ -96,7 +97,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
 
 def witness_path(index_dir: Path, digest: str) -> Path:
-    """Where the Witness values of an upload are kept while they are compared."""
+    """Where the Witness values of an upload are kept: parents that are added are compared too."""
     return index_dir / "witnesses" / f"{digest}.arrow"
 
 

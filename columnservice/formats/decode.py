@@ -21,6 +21,9 @@ from columnservice.formats.ragged import native
 from columnservice.formats.tables import TABLES, Parameters, Table, Values, half_floats
 from columnservice.model import Member, Ragged, Recipe, plain
 
+# Counted up when a decoder gives other values for the same bytes: cached Pieces are made anew.
+DECODE_VERSION = 1
+
 LINK_MEMBERS = (Member("m_persKey", "uint32"), Member("m_persIndex", "uint32"))
 
 

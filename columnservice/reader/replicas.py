@@ -66,9 +66,16 @@ def replicas_of(url: str, xcaches: Mapping[str, str]) -> tuple[str, ...]:
         return (url,)
     parts = urlsplit(url)
     authority = f"{parts.scheme}://{parts.netloc}"
-    caches = [cache for origin, cache in xcaches.items() if origin.rstrip("/") == authority]
+    here = _with_port(authority)
+    caches = [cache for o, cache in xcaches.items() if _with_port(o.rstrip("/")) == here]
     tail = url[len(authority) :]
     return (*(cache.rstrip("/") + tail for cache in caches), url)
+
+
+def _with_port(authority: str) -> str:
+    """``root://host`` as ``root://host:1094``, in lower case."""
+    parts = urlsplit(authority)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 1094}"
 
 
 def location_of(record: FileRecord, xcaches: Mapping[str, str]) -> FileLocation:
@@ -76,7 +83,7 @@ def location_of(record: FileRecord, xcaches: Mapping[str, str]) -> FileLocation:
     if not record.url:  # only the keys of an uploaded file are known
         return FileLocation(record.lfn, (), record.tree, record.identity)
     replicas = replicas_of(record.url, xcaches if record.through_cache else {})
-    return FileLocation(record.lfn, replicas, record.tree, record.identity)
+    return FileLocation(record.lfn, replicas, record.tree, record.identity, record.mtime_seconds)
 
 
 def redact(text: str) -> str:

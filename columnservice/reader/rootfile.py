@@ -95,7 +95,7 @@ def open_replica(location: FileLocation, url: str) -> OpenTree:
     handler = HeldXRootD if is_remote(url) else HeldFile
     directory = None
     try:
-        directory = uproot.open(url, handler=handler, object_cache=None, array_cache=None)
+        directory = uproot.open({url: None}, handler=handler, object_cache=None, array_cache=None)
         size_bytes, mtime_seconds = stat(directory, url)
         identity = FileIdentity(str(directory.file.uuid), size_bytes)
         _demand_whole(location, url, size_bytes, int(directory.file.fEND))

@@ -97,7 +97,6 @@ def late_imports(name: str, local: str, parent: str) -> list[str]:
     )
     for key in keys:
         materialise.make_keys(tools, key)
-    materialise.make_join(tools, join)
     check(tools, CheckTask(join, own.columns, (layout.columns,), 100))
     offered = [o for o in layout.columns if o.recipe and o.column.shape == "PFCands"]
     works = tuple(

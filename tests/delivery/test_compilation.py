@@ -35,7 +35,7 @@ join, keys = plan.join_task(
 )
 for key in keys:
     m.make_keys(tools, key)
-m.make_join(tools, join)
+check.check(tools, tasks.CheckTask(join, (), ((),), 1))
 packed = ("PFCands_", "PFCandsRaw_packed", "nPFCands", "PackedGenPart_", "LostTracks_")
 offered = [o for o in layout.columns if o.recipe and o.column.name.startswith(packed)]
 shapes = dict.fromkeys(o.column.shape for o in offered if o.column.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 
@@ -180,6 +181,37 @@ def test_a_client_that_disconnects_harms_nobody(service, pair):
             line.sendall(request.encode())
             line.recv(100)
     assert service.data(dataset, uuid, 0, entries, ["PFCands_pt"])
+
+
+def test_a_web_page_of_another_site_is_refused(service):
+    for header in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        reply = service.http.request("POST", service.url + "/v1/cache/evict", headers=header)
+        assert reply.status == 403
+
+
+def test_a_path_that_leads_elsewhere_since_is_not_followed(service, tmp_path, data_dir):
+    secret = service.home.parent.parent / f"outside-{os.getpid()}.root"
+    good = tmp_path / "good.root"
+    shutil.copy(data_dir / "cms" / "nano_dy.root", good)
+    service.register("led_astray", "nanoaod", [good])
+    before = service.uuids("led_astray")
+    shutil.copy(data_dir / "cms" / "nano_dimuon.root", secret)
+    try:
+        good.unlink()
+        good.symlink_to(secret)
+        service.ask("POST", "/v1/datasets/led_astray/refresh")
+        service.follow("led_astray")
+    finally:
+        secret.unlink()
+    assert service.uuids("led_astray") == before
+
+
+def test_a_file_that_was_named_by_mistake_can_be_taken_out(service, tmp_path, data_dir):
+    wrong = tmp_path / "mistake.root"
+    service.register("mistaken", "nanoaod", [data_dir / "cms" / "nano_dy.root", wrong])
+    status, summary = service.ask("DELETE", "/v1/datasets/mistaken/files", {"files": [str(wrong)]})
+    assert (status, summary["files"]["failed"], summary["files"]["ok"]) == (200, 0, 1)
+    problem(service, "DELETE", "/v1/datasets/mistaken/files", {"files": [str(wrong)]}, 400)
 
 
 def test_a_foreign_host_name_is_refused(service):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import awkward as ak
 import numpy as np
 import pyarrow as pa
@@ -11,8 +13,8 @@ import uproot
 from columnservice import wire
 
 
-def write_nano(path, keys, rho, muons=None):
-    """A small NanoAOD file."""
+def write_nano(path, keys, rho, muons=None, lumis=None, extra=False):
+    """A small NanoAOD file; ``lumis``: what its LuminosityBlocks tree lists."""
     run, lumi, event = (np.array(k, np.uint64) for k in zip(*keys, strict=True))
     data = {
         "run": run.astype("u4"),
@@ -21,11 +23,21 @@ def write_nano(path, keys, rho, muons=None):
         "fixedGridRhoFastjetAll": rho,
     }
     if muons is not None:
-        data["Muon"] = ak.zip({"pt": muons})
+        fields = {"pt": muons}
+        if extra:  # another layout: one more field, and before the others
+            fields = {"eta": ak.zeros_like(ak.Array(muons)), **fields, "zeta": muons}
+        data["Muon"] = ak.zip(fields)
     kinds = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in data.items()}
     with uproot.recreate(path) as file:
         file.mktree("Events", kinds)
         file["Events"].extend(data)
+        if lumis is not None:
+            blocks = {
+                "run": np.array([r for r, _ in lumis], "u4"),
+                "luminosityBlock": np.array([b for _, b in lumis], "u4"),
+            }
+            file.mktree("LuminosityBlocks", {k: v.dtype for k, v in blocks.items()})
+            file["LuminosityBlocks"].extend(blocks)
     return path
 
 
@@ -91,7 +103,7 @@ def test_a_local_duplicate_gets_its_parent_twice(service, tmp_path):
     local = write_nano(tmp_path / "l.root", [KEYS[0], KEYS[1], KEYS[0]], rho)
     service.register("local_twice_parent", "nanoaod", [parent])
     summary = service.register("local_twice", "nanoaod", [local], parent="local_twice_parent")
-    assert summary["duplicates"] == 1
+    assert (summary["duplicates"], summary["local_duplicates"]) == (0, 1)
     assert column(service, "local_twice", 0, 3, "Muon_pt").values.tolist() == [1, 2, 1]
 
 
@@ -127,15 +139,118 @@ def test_a_replaced_parent_is_an_error_until_it_is_refreshed(service, tmp_path):
     assert values.tolist() == [1000.0 + e for e in range(100)]
 
 
-def test_check_tells_of_a_replaced_local_file_and_changes_nothing(service, tmp_path):
+def test_check_tells_of_a_replaced_file_and_changes_nothing(service, tmp_path):
     rho = np.linspace(10, 30, 100).astype("f4")
     path = write_nano(tmp_path / "p.root", KEYS, rho)
     service.register("checked", "nanoaod", [path])
     before = service.uuids("checked")
     write_nano(path, KEYS[:50], rho[:50])
     service.ask("POST", "/v1/datasets/checked/check")
-    service.follow("checked")
+    summary = service.follow("checked")
+    assert [f["code"] for f in summary["failures"]] == ["FileChanged"]
     assert service.uuids("checked") == before
+    service.ask("POST", "/v1/datasets/checked/refresh")
+    summary = service.follow("checked")
+    assert (summary["failures"], summary["entries"]) == ([], 50)
+
+
+def test_a_parent_of_another_sample_that_is_added_later_is_refused_before_it_is_used(
+    service, tmp_path
+):
+    rho = np.linspace(10, 30, 100).astype("f4")
+    good = write_nano(tmp_path / "good.root", KEYS[:90], rho[:90], [[1.0]] * 90)
+    foreign = write_nano(tmp_path / "foreign.root", KEYS[90:], 3 * rho[90:], [[9.0]] * 10)
+    local = write_nano(tmp_path / "local.root", KEYS, rho)
+    service.register("late_parent", "nanoaod", [good])
+    service.register("late", "nanoaod", [local], parent="late_parent")
+    assert column(service, "late", 0, 100, "Muon_pt").values.tolist() == [1.0] * 90
+    service.ask("POST", "/v1/datasets/late_parent/files", {"files": [str(foreign)]})
+    service.follow("late_parent")
+    status, document = fetch(service, "late", 0, 100, ["Muon_pt"])
+    assert (status, document["title"]) == (409, "WrongParent")
+    assert "foreign.root" in document["detail"]
+    service.ask("POST", "/v1/datasets/late/check")
+    summary = service.follow("late")
+    assert [f["code"] for f in summary["failures"]] == ["WrongParent"]
+    status, _ = service.ask("DELETE", "/v1/datasets/late_parent/files", {"files": [str(foreign)]})
+    assert status == 200
+    assert column(service, "late", 0, 100, "Muon_pt").values.tolist() == [1.0] * 90
+
+
+def test_an_update_in_place_that_keeps_size_and_uuid_is_joined_anew(service, tmp_path):
+    rho = np.full(4, 5, "f4")
+    parent = write_nano(tmp_path / "p.root", KEYS[:4], rho, [[1.0], [2.0], [3.0], [4.0]])
+    local = write_nano(tmp_path / "l.root", [(1, 1, 900 + e) for e in range(4)], rho)
+    service.register("inplace_parent", "nanoaod", [parent])
+    summary = service.register("inplace", "nanoaod", [local], parent="inplace_parent")
+    assert summary["coverage"]["with_parent"] == 0
+    uuid = service.uuids("inplace")
+    data = bytearray(local.read_bytes())
+    for e in range(4):
+        old = np.array([900 + e], ">u8").tobytes()
+        at = data.find(old)
+        assert at > 0
+        data[at : at + 8] = np.array([e], ">u8").tobytes()
+    local.write_bytes(data)
+    os.utime(local, (1e9, 1e9))
+    service.ask("POST", "/v1/datasets/inplace/refresh")
+    summary = service.follow("inplace")
+    assert service.uuids("inplace") == uuid
+    assert summary["coverage"] == {"events": 4, "with_parent": 4}
+    assert column(service, "inplace", 0, 4, "Muon_pt").values.tolist() == [1, 2, 3, 4]
+
+
+def test_a_local_list_of_luminosity_blocks_that_lacks_some_loses_no_event(service, tmp_path):
+    rho = np.linspace(10, 30, 100).astype("f4")
+    halves = [KEYS[:50], KEYS[50:]]
+    parents = [
+        write_nano(tmp_path / f"p{n}.root", keys, rho[50 * n : 50 * n + 50], [[1.0]] * 50)
+        for n, keys in enumerate(halves)
+    ]
+    local = write_nano(tmp_path / "l.root", KEYS, rho, lumis=[(1, 1), (1, 2)])
+    service.register("blocks_parent_all", "nanoaod", parents)
+    summary = service.register("blocks_local", "nanoaod", [local], parent="blocks_parent_all")
+    assert summary["coverage"] == {"events": 100, "with_parent": 100}
+
+
+def test_a_parent_whose_list_of_luminosity_blocks_lacks_some_is_told(service, tmp_path):
+    rho = np.linspace(10, 30, 100).astype("f4")
+    parent = write_nano(tmp_path / "p.root", KEYS, rho, [[1.0]] * 100, lumis=[(1, 1), (1, 2)])
+    local = write_nano(tmp_path / "l.root", KEYS, rho)
+    service.register("short_list_parent", "nanoaod", [parent])
+    summary = service.register("short_list", "nanoaod", [local], parent="short_list_parent")
+    [failure] = summary["failures"]
+    assert failure["code"] == "DamagedFile"
+    assert "luminosity blocks that its own list lacks" in failure["error"]
+
+
+def test_parents_of_two_layouts_are_each_read_by_their_own_recipe(service, tmp_path):
+    rho = np.linspace(10, 30, 100).astype("f4")
+    muons = [[float(e)] for e in range(100)]
+    plain = write_nano(tmp_path / "a.root", KEYS[:50], rho[:50], muons[:50])
+    richer = write_nano(tmp_path / "b.root", KEYS[50:], rho[50:], muons[50:], extra=True)
+    local = write_nano(tmp_path / "l.root", KEYS, rho)
+    service.register("layouts_parent", "nanoaod", [plain, richer])
+    service.register("layouts", "nanoaod", [local], parent="layouts_parent")
+    assert column(service, "layouts", 0, 100, "Muon_pt").values.tolist() == list(range(100))
+    told = {c["name"]: c for c in service.columns("layouts")}
+    assert told["Muon_zeta"]["reason"] == "absent from 1 of 2 files"
+    status, _ = fetch(service, "layouts", 0, 100, ["Muon_zeta"])
+    assert status == 422
+
+
+def test_what_the_parent_calls_by_a_local_name_is_served_as_a_reference(service, tmp_path):
+    rho = np.linspace(10, 30, 100).astype("f4")
+    muons = [[float(e), 0.5] for e in range(100)]
+    parent = write_nano(tmp_path / "p.root", KEYS, rho, muons, extra=True)
+    local = write_nano(tmp_path / "l.root", KEYS[::-1], rho[::-1].copy(), muons[::-1])
+    service.register("reference_parent", "nanoaod", [parent])
+    service.register("reference", "nanoaod", [local], parent="reference_parent")
+    told = {c["name"]: c["origin"] for c in service.columns("reference")}
+    assert told["Muon_pt"] == "local"
+    assert told["parent:Muon_pt"] == "reference"
+    got = column(service, "reference", 0, 100, "parent:Muon_pt").values.tolist()
+    assert got == [value for event in muons[::-1] for value in event]
 
 
 @pytest.mark.parametrize("event", [2**32 + 5, 2**63 + 1, 2**64 - 2])

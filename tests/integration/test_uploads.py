@@ -103,13 +103,14 @@ def test_a_skim_of_another_sample_is_refused_by_its_witness(service, tmp_path):
     told = service.ask("GET", "/v1/datasets/witness_local/columns")[1]
     assert told["witnesses"] == ["fixedGridRhoFastjetAll"]
     keys = local_keys(local, NANO)[::-1]
-    digest = wire.keys_digest(keys)
-    wrong = stream_of(keys, fixedGridRhoFastjetAll=rho)
-    status, document = put(service, "witness_local", digest, wrong)
+    right, wrong = ({"fixedGridRhoFastjetAll": r} for r in (rho[::-1].copy(), rho))
+    good, bad = (wire.keys_digest(keys, w) for w in (right, wrong))
+    assert good != bad
+    assert put(service, "witness_local", good, stream_of(keys, **right))[0] == 201
+    status, document = put(service, "witness_local", bad, stream_of(keys, **wrong))
     assert (status, document["title"]) == (409, "WrongParent")
-    assert service.ask("GET", f"/v1/datasets/witness_local/eventindexes/{digest}")[0] == 404
-    right = stream_of(keys, fixedGridRhoFastjetAll=rho[::-1].copy())
-    assert put(service, "witness_local", digest, right)[0] == 201
+    assert service.ask("GET", f"/v1/datasets/witness_local/eventindexes/{bad}")[0] == 404
+    assert not list((service.home / "indexes").rglob(f"*{bad}*"))
 
 
 def test_compressed_replies_hold_the_same(service, syn):
