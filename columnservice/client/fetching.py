@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from columnservice import wire
-from columnservice.client.reply import Reply, join, read_beginning, read_reply
+from columnservice.client.reply import Reply, join, read_beginning, read_reply, same_take
 from columnservice.client.replycache import ReplyCache
 from columnservice.client.report import LEDGER, Fetched
 from columnservice.client.transport import NOT_MODIFIED, Answer, Transport
@@ -25,6 +25,9 @@ from columnservice.errors import OutOfRange, TruncatedReply, Unreachable
 PROGRESS_AFTER_SECONDS = 2.0
 _LONGEST_QUERY = 1500
 """Characters of a query string up to which a data request is a GET, which caches may keep."""
+
+_MOST_BEGINNINGS = 3
+"""How often one request is begun, if the parents change each time while it is being answered."""
 
 
 class ColumnServiceWarning(UserWarning):
@@ -174,20 +177,39 @@ class _Asking:
         return answer
 
     def _whole(self, answer: Answer) -> Reply:
-        """The reply, asking for the rest as long as each answer brings at least one batch."""
+        """The reply, asking for the rest as long as each answer brings at least one batch.
+
+        Parts that were joined with different parents are never put together: what came first is
+        thrown away, and everything is asked for anew.
+
+        Raises:
+            TruncatedReply: no batch arrived, or the parents changed again and again.
+        """
         what = self._request
         parts: Reply | None = None
-        at = what.start
-        while not answer.whole:
-            part = read_beginning(answer.content, at)
-            if part is None or part.stop >= what.stop:
-                raise TruncatedReply(f"The reply of {self._transport.url} broke off.")
-            parts = part if parts is None else join(parts, part)
-            at = part.stop
-            self.resumed += 1
-            answer = self._ask(at)
-        rest = read_reply(answer.content, at, what.stop)
-        return rest if parts is None else join(parts, rest)
+        for _ in range(_MOST_BEGINNINGS):
+            while True:
+                part = self._part(answer, what.start if parts is None else parts.stop)
+                if parts is not None and not same_take(parts, part):
+                    break
+                parts = part if parts is None else join(parts, part)
+                if answer.whole:
+                    return parts
+                self.resumed += 1
+                answer = self._ask(parts.stop)
+            parts = None
+            answer = self._ask(what.start)
+        raise TruncatedReply(f"The parents changed while {self._transport.url} was answering.")
+
+    def _part(self, answer: Answer, at: int) -> Reply:
+        """What one answer holds of the rows from ``at``."""
+        stop = self._request.stop
+        if answer.whole:
+            return read_reply(answer.content, at, stop)
+        part = read_beginning(answer.content, at)
+        if part is None or part.stop >= stop:
+            raise TruncatedReply(f"The reply of {self._transport.url} broke off.")
+        return part
 
 
 _warned: set[str] = set()

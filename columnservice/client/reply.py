@@ -129,6 +129,11 @@ def join(first: Reply, then: Reply) -> Reply:
     return Reply(first.start, then.stop, (*first.batches, *then.batches), first.schema)
 
 
+def same_take(first: Reply, then: Reply) -> bool:
+    """Whether the service joined both with the same parents, as far as it says."""
+    return bool(first.provenance.get("take") == then.provenance.get("take"))
+
+
 @dataclass
 class _Parsed:
     """What could be read of a body."""

@@ -15,6 +15,7 @@ import columnservice
 from columnservice import errors, wire
 from columnservice.client import ColumnServiceWarning, fetching
 from columnservice.client.report import LEDGER
+from columnservice.model import plain
 
 from .conftest import ROWS, UUID, column
 
@@ -76,6 +77,41 @@ def test_a_second_part_with_other_columns_is_refused(server):
 
     server.answer = later
     with pytest.raises(errors.TruncatedReply, match="does not continue"):
+        service.fetch("nano", UUID, 0, ROWS, ["rho"])
+
+
+def test_parts_that_were_joined_with_different_parents_are_never_put_together(server):
+    dataset = server.datasets["nano"]
+    dataset.provenance = {"parent": "mini", "take": "before"}
+    service = columnservice.connect(server.url)
+    server.breaks = [len(body_of(service, "rho")) * 2 // 3]
+    asked = len(server.data_requests)
+
+    def later(request):
+        if request.path.endswith("/data") and request.rows[0] > 0:
+            dataset.provenance = {"parent": "mini", "take": "after"}
+            dataset.tables[UUID].values["rho"] = plain(np.arange(ROWS, dtype=np.float64))
+
+    server.answer = later
+    reply = service.fetch("nano", UUID, 0, ROWS, ["rho"])
+    assert rho(reply) == list(range(ROWS))
+    assert reply.provenance["take"] == "after"
+    assert [r.rows[0] for r in server.data_requests[asked:]][::2] == [0, 0]
+
+
+def test_parents_that_change_all_the_time_are_a_transport_error(server):
+    dataset = server.datasets["nano"]
+    dataset.provenance = {"parent": "mini", "take": 0}
+    service = columnservice.connect(server.url)
+    size = len(body_of(service, "rho"))
+
+    def later(request):
+        if request.rows[0] == 0:
+            server.breaks = [size * 2 // 3]
+        dataset.provenance = {"parent": "mini", "take": len(server.log)}
+
+    server.answer = later
+    with pytest.raises(errors.TruncatedReply, match="parents changed"):
         service.fetch("nano", UUID, 0, ROWS, ["rho"])
 
 
