@@ -54,7 +54,10 @@ class DrainingServer(uvicorn.Server):
         if self._end_by_seconds is not None and house is not None:
             if not house.draining:
                 await anyio.to_thread.run_sync(house.drain)
-            self.should_exit |= house.settled() or time.monotonic() > self._end_by_seconds
+            if time.monotonic() > self._end_by_seconds:
+                house.workers.abandon()
+                self.should_exit = True
+            self.should_exit |= house.settled()
         return await super().on_tick(counter)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:

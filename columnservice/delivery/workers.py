@@ -129,10 +129,14 @@ class Workers:
         for job in turned_away:
             job.future.set_exception(_shutting_down())
 
-    def stop(self) -> None:
-        """End all processes, whatever they do, and wait until they are gone."""
+    def abandon(self) -> None:
+        """Let all tasks fail, so that who waits for them can be told."""
         self.close()
         self._ending.set()
+
+    def stop(self) -> None:
+        """End all processes, whatever they do, and wait until they are gone."""
+        self.abandon()
         self._crew.stop(END_SECONDS)
         for lane in self._lanes:
             lane.join(END_SECONDS)

@@ -93,7 +93,7 @@ def test_the_bound_ends_it(place):
     workers = place.workers()
     asked = begin(place, "PFCands_eta")
     assert place.service.process.wait(PATIENCE_SECONDS) == 0
-    with pytest.raises((TransportError, HTTPError)):
+    with pytest.raises(Unavailable, match="shutting down"):
         asked.result()
     demand_nothing_left(place, workers)
 

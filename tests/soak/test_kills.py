@@ -92,7 +92,9 @@ class Vandalism:
         self._port_file = folder / "url"
         self._port_file.write_text(service.url)
         columns = place.columns(COLUMNS)
-        self._told = (self._port_file, pair, place.dataset, place.uuid, columns)
+        # Without a lock, which a killed client would keep: a count that is lost does not matter.
+        self.answered = SPAWN.Value("Q", lock=False)
+        self._told = (self._port_file, pair, place.dataset, place.uuid, columns, self.answered)
         self._started = 0
         self.clients = [self._client() for _ in range(CLIENTS)]
         self.killed = {"service": 0, "worker": 0, "client": 0}
@@ -162,6 +164,10 @@ def soak(folder: Path, kills: int) -> None:
             vandalism.kill_one()
             if vandalism.random.random() < 0.2:
                 service.wait_until_ready()
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not vandalism.answered.value:
+            assert time.monotonic() < until, "no client ever got an answer"
+            time.sleep(0.2)
         vandalism.demand_no_complaint()
     finally:
         vandalism.stop()

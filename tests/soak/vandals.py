@@ -39,9 +39,18 @@ def ask(
 
 
 def be_client(
-    port_file: Path, pair: JudgedPair, dataset: str, uuid: str, columns: list[Column], seed: int
+    port_file: Path,
+    pair: JudgedPair,
+    dataset: str,
+    uuid: str,
+    columns: list[Column],
+    answered: Any,
+    seed: int,
 ) -> None:
-    """Ask for random columns for ever; ends with an exit code only when something is wrong."""
+    """Ask for random columns for ever; ends with an exit code only when something is wrong.
+
+    Whole and right answers are counted in ``answered``.
+    """
     random, http = np.random.default_rng(seed), urllib3.PoolManager()
     while True:
         chosen = [columns[n] for n in random.choice(len(columns), 3, replace=False)]
@@ -51,6 +60,7 @@ def be_client(
             answer = ask(http, url, body, chosen)
             if answer is not None:
                 pair.demand_right(answer)
+                answered.value += 1
         except (AssertionError, ColumnServiceError) as error:
             print(f"WRONG: {str(error)[:2000]}", file=sys.stderr, flush=True)
             sys.exit(1)
