@@ -98,6 +98,16 @@ def physlite_group(branch: str) -> str:
     return top.replace("Analysis", "").replace("AuxDyn", "").replace("Aux", "")
 
 
+def container_of(name: str) -> str:
+    """``AnalysisMuonsAuxDyn.pt`` → ``AnalysisMuons``, which coffea does not tell from ``Muons``."""
+    top = name.rpartition("/")[2].partition(".")[0]
+    return top.removesuffix("AuxDyn").removesuffix("Aux")
+
+
+def _container(column: Column) -> str:
+    return container_of(column.collection or column.name)
+
+
 def _by_group(columns: Iterable[Column], group_of: Callable[[str], str]) -> dict[str, list[Column]]:
     groups: dict[str, list[Column]] = {}
     for column in columns:
@@ -185,10 +195,11 @@ def select_physlite(
 ) -> Selection:
     """Remote Columns beside PHYSLITE branches: lists of one container are zipped with the first."""
     selection = Selection()
-    for group, members in _by_group(
+    for group, listed in _by_group(
         (c for c in columns if c.name not in local), physlite_group
     ).items():
         kinds = kinds_of(group)
+        members = _of_one_container(selection, listed, kinds)
         ordered = sorted(members, key=_worth_of_reference)
         if not kinds:
             if all(c.depth for c in ordered):
@@ -208,6 +219,23 @@ def select_physlite(
         if jagged:
             selection.references[group] = Reference(next(iter(kinds)), "list")
     return selection
+
+
+def _of_one_container(
+    selection: Selection, members: list[Column], kinds: Mapping[str, Kind]
+) -> list[Column]:
+    """The Columns of the local container; of a remote group, those of the Analysis container."""
+    if kinds:
+        own = container_of(next(iter(kinds)))
+    else:
+        found = sorted({_container(c) for c in members})
+        own = next((f for f in found if f.startswith("Analysis")), found[0])
+    for column in members:
+        if _container(column) != own:
+            selection.refused[column.name] = (
+                f"it is of {_container(column)}, which coffea does not tell from {own}"
+            )
+    return [c for c in members if _container(c) == own]
 
 
 def _worth_of_reference(column: Column) -> tuple[bool, bool, bool]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from columnservice.model import Column, Member
@@ -143,6 +145,36 @@ def test_a_new_container_is_compared_with_the_column_that_coffea_zips_by():
     )
     assert [n.partition(".")[2] for n in selection.offered] == ["pt", "eta", "link", "nested"]
     assert selection.references == {"New": Reference("NewAuxDyn.pt", "remote")}
+
+
+def test_a_container_that_only_coffea_takes_for_the_local_one_is_refused():
+    local = {"AnalysisElectronsAuxDyn.pt": "list"}
+    selection = contained(
+        local, atlas("ElectronsAuxDyn.x"), replace(atlas("y.y"), name="ElectronsAux.y")
+    )
+    assert selection.offered == {}
+    assert (
+        "it is of Electrons, which coffea does not tell from AnalysisElectrons"
+        in (selection.refused["ElectronsAuxDyn.x"])
+    )
+    assert "ElectronsAux.y" in selection.refused
+
+
+def test_the_container_is_what_the_service_says_it_is():
+    local = {"EventInfoAuxDyn.runNumber": "value", "EventInfoAux.lumiBlock": "value"}
+    column = replace(atlas("EventInfoAux.x", 0), collection="EventInfo")
+    assert contained(local, column).offered.keys() == {"EventInfoAux.x"}
+    column = replace(column, collection="AnalysisEventInfo")
+    assert contained(local, column).refused.keys() == {"EventInfoAux.x"}
+
+
+def test_of_two_remote_containers_that_coffea_mixes_the_analysis_container_wins():
+    selection = contained(
+        {}, atlas("JetsAuxDyn.pt"), atlas("AnalysisJetsAuxDyn.pt"), atlas("AnalysisJetsAuxDyn.eta")
+    )
+    assert selection.offered.keys() == {"AnalysisJetsAuxDyn.pt", "AnalysisJetsAuxDyn.eta"}
+    assert selection.refused.keys() == {"JetsAuxDyn.pt"}
+    assert selection.references == {"Jets": Reference("AnalysisJetsAuxDyn.pt", "remote")}
 
 
 def test_containers_of_lists_and_values_need_no_common_counts():
