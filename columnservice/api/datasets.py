@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +24,7 @@ from columnservice.model import Dataset, FormatName
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 MOST_FILES = 100_000
+FOLLOWERS = 1000
 
 
 class ManifestFile(BaseModel):
@@ -190,14 +193,24 @@ def _event(kind: str, data: dict[str, Any]) -> str:
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-def _events(house: House, name: str) -> Iterator[str]:
+@cache
+def _followers() -> CapacityLimiter:
+    """Threads that follow registrations: they wait for long, and must not keep others waiting."""
+    return CapacityLimiter(FOLLOWERS)
+
+
+async def _events(house: House, name: str) -> AsyncIterator[str]:
+    steps, end = house.registrar.listen(name), object()
     try:
-        for step in house.registrar.listen(name):
+        while True:
+            step: Any = await to_thread.run_sync(next, steps, end, limiter=_followers())
+            if step is end:
+                break
             yield _event("progress", asdict(step)) if step else ": nothing new\n\n"
     except ColumnServiceError as error:
         yield _event("error", problem(error))
         return
-    yield _event("done", _summary(house, name))
+    yield _event("done", await to_thread.run_sync(_summary, house, name))
 
 
 @router.get("/{name}/events")

@@ -22,6 +22,7 @@ from tests.support.site import Later, site
 pytestmark = pytest.mark.xrootd
 CLIENTS = 32
 QUEUE_LIMIT = 8
+FOLLOWERS = 100
 PATIENCE_SECONDS = 120
 
 
@@ -170,3 +171,20 @@ def test_a_huge_request_does_not_block_a_small_one(place):
     assert reply.status == 200
     assert not huge_was_done
     place.pair.demand_right(huge.result())
+
+
+def test_many_who_follow_a_registration_keep_nobody_waiting(place):
+    parent = place.pair.pair.parents[0]
+    url = place.origin.put(parent, "followed.root")
+    with frozen(place):
+        body = {"name": "followed", "format": "miniaod", "files": [url]}
+        assert place.service.ask("POST", "/v1/datasets", body)[0] == 201
+        followers = []
+        for _ in range(FOLLOWERS):
+            address = f"{place.service.url}/v1/datasets/followed/events"
+            followers.append(place.http.request("GET", address, preload_content=False))
+        place.demand_right("PFCands_pt")
+        assert place.ready() == 200
+    for follower in followers:
+        assert "event: done" in follower.read().decode()
+        follower.release_conn()
