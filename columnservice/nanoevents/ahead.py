@@ -78,14 +78,15 @@ class Ahead:
         threading.Thread(target=work, name="columnservice-ahead", daemon=True).start()
         return True
 
+    def on_its_way(self, where: Range) -> threading.Event | None:
+        """What to wait for until this range has come or failed; None where nothing is under way."""
+        with self._lock:
+            return None if self._where != where or self._done.is_set() else self._done
+
     def wait(self, where: Range) -> bool:
         """Wait until this range is no longer on its way; whether it was."""
-        with self._lock:
-            if self._where != where:
-                return False
-            done = self._done
-        done.wait()
-        return True
+        done = self.on_its_way(where)
+        return done is not None and done.wait()
 
 
 AHEAD = Ahead()

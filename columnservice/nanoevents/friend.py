@@ -5,6 +5,7 @@ Knows the local file as ``LocalFile`` and arrays as ``Ragged``; neither uproot n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from columnservice import wire
 from columnservice.client.reply import concatenate
 from columnservice.errors import (
+    AlignmentError,
     CountsMismatch,
     FileChanged,
     MissingParent,
     ProofMismatch,
 )
 from columnservice.model import Column, Keys, Member, Ragged, plain
+from columnservice.nanoevents.complaints import say_once
 from columnservice.nanoevents.layouts import Kind, Reference, Selection
 from columnservice.nanoevents.memory import Evidence, Range
 from columnservice.nanoevents.offer import Catalogue, Offer
@@ -61,7 +64,8 @@ class Friend:
         }
         self.columns = dict(selection.offered)
         self._supply = Supply(offer, catalogue, local, selection.offered)
-        if offer.missing == "mask" and HAS_PARENT.name not in local.names():
+        askable = bool(selection.offered)
+        if offer.missing == "mask" and askable and HAS_PARENT.name not in local.names():
             self.columns = {HAS_PARENT.name: HAS_PARENT, **self.columns}
         self._keys: dict[tuple[int, int], Keys] = {}
         self._proven: dict[tuple[int, int], list[Evidence]] = {}
@@ -87,18 +91,44 @@ class Friend:
         if start == stop:
             return {name: concatenate(self.columns[name], ()) for name in names}
         where = self._supply.range(start, stop)
+        try:
+            return self._read(names, where, explicit)
+        except AlignmentError as error:
+            self._supply.forget(where)
+            about = (where.source, where.uuid, start, stop, error.code)
+            say_once(logging.ERROR, about, f"{error.code}: {error}")
+            raise
+
+    def _read(self, names: Sequence[str], where: Range, explicit: bool) -> dict[str, Ragged]:
         needed = dict.fromkeys([*names, *self._references(names)])
         needed.pop(HAS_PARENT.name, None)
         held = self._supply.take(where, needed, explicit=explicit)
-        present = self._prove(where, [held[name][1] for name in needed or held])
-        if self._offer.missing == "error" and not present.all():
-            raise MissingParent(
-                f"{np.count_nonzero(~present)} of {stop - start} events of {self._local.path} "
-                f"(entries {start} to {stop}) have no parent in dataset "
-                f"{self._supply.source.dataset!r}'s parent."
-            )
+        evidences = [held[name][1] for name in needed or held]
+        present = self._prove(where, evidences)
+        if not present.all():
+            self._miss(where, present, max(e.unusable for e in evidences))
         values = {name: ragged for name, (ragged, _) in held.items()}
         return {name: self._fitted(name, values, present, where) for name in names}
+
+    def _miss(self, where: Range, present: NDArray[np.bool_], unusable: int) -> None:
+        """Refuse a range with absent events, or say why they may be absent.
+
+        Raises:
+            MissingParent: ``missing`` is ``"error"``.
+        """
+        dataset = where.source.dataset
+        told = f"{unusable} files of the parent dataset cannot be used at present"
+        if self._offer.missing == "error":
+            # Nothing of this was handed out, so a parent that is added later contradicts nothing.
+            del self._proven[where.start, where.stop]
+            raise MissingParent(
+                f"{np.count_nonzero(~present)} of {len(present)} events of {self._local.path} "
+                f"(entries {where.start} to {where.stop}) have no parent in dataset "
+                f"{dataset!r}'s parent" + (f" ({told})." if unusable else ".")
+            )
+        if unusable:
+            text = f"Events of dataset {dataset!r} have no parent: {told}."
+            say_once(logging.WARNING, (where.source, "unusable parents"), text)
 
     def _references(self, names: Iterable[str]) -> list[str]:
         """The remote Columns that coffea takes the offsets of these from."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -39,10 +40,14 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a reply claims of its rows: ``proofs`` of row ranges, and which rows have a parent."""
+    """What a reply claims of its rows: ``proofs`` of row ranges, and which rows have a parent.
+
+    ``unusable``: how many files of the parent Dataset could not be used.
+    """
 
     proofs: tuple[tuple[int, int, str], ...]
     present: NDArray[np.bool_]
+    unusable: int = 0
 
     def agrees(self, other: Evidence) -> bool:
         """Whether both claim the same rows to have the same parents, as far as absences show."""
@@ -60,6 +65,9 @@ def _size(ragged: Ragged) -> int:
     return sum(o.nbytes for o in ragged.offsets) + sum(v.nbytes for v in ragged.content.values())
 
 
+_MEMORIES: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
 class Memory:
     """Ranges in order of use, forgotten oldest first; thread-safe."""
 
@@ -68,6 +76,7 @@ class Memory:
         self._ranges: OrderedDict[Range, list[_Held]] = OrderedDict()
         self._touched: dict[Source, dict[str, None]] = {}
         self.renew_lock()
+        _MEMORIES.add(self)
 
     def renew_lock(self) -> None:
         """For a forked child: a thread that it lacks may have held the lock."""
@@ -102,6 +111,11 @@ class Memory:
             self.keep(where, evidence, columns)
             return True
 
+    def forget(self, where: Range) -> None:
+        """Forget a range: what was fetched of it must not be used again."""
+        with self._lock:
+            self._ranges.pop(where, None)
+
     def _forget_oldest(self) -> None:
         while len(self._ranges) > 1 and self.size_bytes > self.limit_bytes:
             self._ranges.popitem(last=False)
@@ -129,5 +143,10 @@ class Memory:
             self._touched.clear()
 
 
+def _renew_locks() -> None:
+    for memory in _MEMORIES:
+        memory.renew_lock()
+
+
 MEMORY = Memory()
-os.register_at_fork(after_in_child=MEMORY.renew_lock)
+os.register_at_fork(after_in_child=_renew_locks)

@@ -15,12 +15,15 @@ from columnservice.client.fetching import DataRequest, progress
 from columnservice.client.reply import Reply
 from columnservice.client.report import LEDGER
 from columnservice.client.uploads import upload
-from columnservice.errors import UnknownFile
+from columnservice.errors import ColumnServiceError, TransportError, UnknownFile
 from columnservice.model import Column, Keys, Ragged, plain
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.layouts import Layout, key_branches
-from columnservice.nanoevents.memory import MEMORY, Evidence, Range, Source
+from columnservice.nanoevents.memory import MEMORY, Evidence, Memory, Range, Source
 from columnservice.nanoevents.offer import Catalogue, Offer
+
+_OWN_LIMIT_BYTES = 128_000_000
+"""What one open file keeps of ranges whose events lack parents."""
 
 Holding: TypeAlias = dict[str, tuple[Ragged, Evidence]]
 """Column name → values and the evidence of the reply that they came with."""
@@ -70,6 +73,8 @@ class Supply:
         self._offer, self._catalogue, self._local = offer, catalogue, local
         self.source = Source(offer.service.url, catalogue.dataset)
         self._columns = columns
+        # A parent may be added at any time: who opens the file anew shall see it.
+        self._incomplete = Memory(_OWN_LIMIT_BYTES)
         self._counts = {c.counts_of: c for c in columns.values() if c.counts_of is not None}
 
     def range(self, start: int, stop: int) -> Range:
@@ -85,19 +90,17 @@ class Supply:
             explicit: ask for these only; else also for those that were used on earlier ranges.
         """
         names = list(dict.fromkeys(needed))
-        held = MEMORY.recall(where)
+        held = self._recall(where)
         if not _holds(held, names):
             with progress(f"{self.source.dataset}, rows {where.start} to {where.stop}"):
                 AHEAD.wait(where)
-            held = MEMORY.recall(where)
+            held = self._recall(where)
         if not _holds(held, names):
             wanted = [n for n in names if n not in held] or [self._cheapest()]
-            if not explicit and not held:
-                wanted += self._expected()
-            reply = self._ask(where, wanted)
-            evidence, values = self._read(reply, wanted)
-            MEMORY.keep(where, evidence, values)
-            held = {**MEMORY.recall(where), **{n: (v, evidence) for n, v in values.items()}}
+            more = self._expected() if not explicit and not held else []
+            evidence, values = self._fetch(where, wanted, more)
+            self._memory(where, evidence).keep(where, evidence, values)
+            held = {**self._recall(where), **{n: (v, evidence) for n, v in values.items()}}
         if not explicit:
             MEMORY.touch(self.source, names)
         for name in names:
@@ -112,6 +115,35 @@ class Supply:
             self._look_ahead(where, names if explicit else [*names, *self._expected()])
         return held
 
+    def forget(self, where: Range) -> None:
+        """Forget a range whose Columns turned out to be wrong or missing."""
+        MEMORY.forget(where)
+        self._incomplete.forget(where)
+
+    def _recall(self, where: Range) -> Holding:
+        return {**MEMORY.recall(where), **self._incomplete.recall(where)}
+
+    def _memory(self, where: Range, evidence: Evidence) -> Memory:
+        """Where a reply is kept: for the whole process only if no event lacks a parent."""
+        if evidence.present.all():
+            self._incomplete.forget(where)
+            return MEMORY
+        MEMORY.forget(where)
+        return self._incomplete
+
+    def _fetch(
+        self, where: Range, wanted: list[str], more: list[str]
+    ) -> tuple[Evidence, dict[str, Ragged]]:
+        """Columns that are needed, with more if that does no harm."""
+        if set(more) - set(wanted):
+            try:
+                return self._read(self._ask(where, [*wanted, *more]), [*wanted, *more])
+            except TransportError:
+                raise
+            except ColumnServiceError:
+                pass  # Perhaps because of what nobody has asked for on these rows.
+        return self._read(self._ask(where, wanted), wanted)
+
     def _expected(self) -> list[str]:
         """Columns that this analysis is known to use."""
         told = (*self._offer.prefetch, *MEMORY.touched(self.source))
@@ -124,14 +156,14 @@ class Supply:
     def _look_ahead(self, where: Range, names: Iterable[str]) -> None:
         """Begin to fetch the next range, if there seems to be one."""
         following = AHEAD.pace.follow(where, self._local.entries)
-        if following is None or MEMORY.recall(following):
+        if following is None or self._recall(following):
             return
         wanted = list(dict.fromkeys(names))
 
         def fetch() -> None:
             reply = self._request(following, wanted, ahead=True)
             evidence, values = self._read(reply, wanted)
-            MEMORY.keep_ahead(following, evidence, values)
+            self._memory(following, evidence).keep_ahead(following, evidence, values)
 
         if wanted:
             AHEAD.begin(following, fetch)
@@ -178,7 +210,7 @@ class Supply:
             if counts is not None and counts.name not in values:
                 dtype = np.dtype(counts.members[0].dtype)
                 values[counts.name] = plain(np.diff(values[name].offsets[0]).astype(dtype))
-        return Evidence(proofs, reply.has_parent), values
+        return Evidence(proofs, reply.has_parent, reply.unusable_parents), values
 
 
 def _holds(held: Holding, names: list[str]) -> bool:

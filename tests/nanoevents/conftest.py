@@ -7,7 +7,7 @@ import uproot
 
 import columnservice
 from columnservice.client.report import LEDGER
-from columnservice.nanoevents import offer
+from columnservice.nanoevents import complaints, offer
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.memory import MEMORY
 from columnservice.nanoevents.supply import forget_uploads
@@ -57,6 +57,7 @@ def forgetful(monkeypatch):
     AHEAD.renew()
     LEDGER.renew()
     offer.forget()
+    complaints.forget()
     forget_uploads()
     for name in ("BEARER_TOKEN", "BEARER_TOKEN_FILE", "COLUMNSERVICE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -48,6 +48,7 @@ class Table:
         present: which local rows have a parent.
         batch_rows: rows per Partition.
         rows: a TakeIndex on top: local row → row of ``values`` and ``keys``; identity when right.
+        unusable_parents: how many parent files cannot be used.
     """
 
     keys: Keys
@@ -55,6 +56,7 @@ class Table:
     present: np.ndarray
     batch_rows: int = 4
     rows: np.ndarray | None = None
+    unusable_parents: int = 0
 
     def batches(
         self, columns: list[Column], start: int, stop: int
@@ -70,7 +72,7 @@ class Table:
             missing = int((~present).sum())
             yield (
                 wire.encode_batch(columns, values, present),
-                wire.batch_metadata(a, b, missing, proof),
+                wire.batch_metadata(a, b, missing, proof, unusable_parents=self.unusable_parents),
             )
 
 
@@ -203,7 +205,9 @@ class WireServer:
             uploaded = pa.ipc.open_stream(pa.py_buffer(request.body)).read_all()
             self.uploads[digest] = uploaded
             keys = Keys(*(uploaded[name].to_numpy() for name in ("run", "lumi", "event")))
-            assert wire.keys_digest(keys) == digest
+            others = [n for n in uploaded.column_names if n not in ("run", "lumi", "event")]
+            witnesses = {name: uploaded[name].to_numpy() for name in others}
+            assert wire.keys_digest(keys, witnesses) == digest
             whole = next(iter(dataset.tables.values()))
             row = {k: i for i, k in enumerate(_triples(whole.keys))}
             rows = np.array([row.get(k, -1) for k in _triples(keys)], dtype=np.int64)
