@@ -25,6 +25,7 @@ class Batch:
     """One record batch: local rows ``start`` to ``stop`` and the proof of their alignment.
 
     Not ``verified``: nobody could be asked whether the parent files are unchanged.
+    ``unusable_parents``: files of the parent Dataset that cannot be used at present.
     """
 
     start: int
@@ -32,6 +33,7 @@ class Batch:
     proof: str
     data: pa.RecordBatch
     verified: bool = True
+    unusable_parents: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Reply:
     def verified(self) -> bool:
         """Whether origins confirmed that all parent files are unchanged."""
         return all(b.verified for b in self.batches)
+
+    @property
+    def unusable_parents(self) -> int:
+        """How many files of the parent Dataset could not be used."""
+        return max((b.unusable_parents for b in self.batches), default=0)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -196,7 +203,8 @@ def _batch(data: pa.RecordBatch, metadata: dict[bytes, bytes]) -> Batch:
             f"{present.false_count} rows without a parent where {missing} are announced"
         )
     verified = wire.UNVERIFIED.encode() not in metadata
-    return Batch(start, stop, metadata[b"proof"].decode(), data, verified)
+    unusable = int(metadata.get(wire.UNUSABLE_PARENTS.encode(), b"0"))
+    return Batch(start, stop, metadata[b"proof"].decode(), data, verified, unusable)
 
 
 def _decode(column: Column, data: pa.RecordBatch) -> Ragged:
