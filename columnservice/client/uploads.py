@@ -51,10 +51,12 @@ def upload(
         WrongParent: a Witness differs.
         TransportError: the service did not answer.
     """
+    arrays = {"run": keys.run, "lumi": keys.lumi, "event": keys.event}
+    witnesses = {name: values for name, values in witnesses.items() if name not in arrays}
     digest = wire.keys_digest(keys, witnesses)
     if is_known(transport, dataset, digest):
         return digest
-    arrays = {"run": keys.run, "lumi": keys.lumi, "event": keys.event, **witnesses}
+    arrays.update(witnesses)
     table = pa.table({name: pa.array(values) for name, values in arrays.items()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
