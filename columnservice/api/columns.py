@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
@@ -35,6 +35,7 @@ MOST_COLUMNS = 5000
 OPENERS = 128
 # Clients on a slow link ask for compressed buffers; others map what they receive as it is.
 Compression = Annotated[Literal["zstd", "lz4"] | None, Header(alias=wire.COMPRESSION_HEADER)]
+Held = Annotated[str | None, Header(alias="If-None-Match")]
 
 
 class ColumnQuery(BaseModel):
@@ -125,7 +126,7 @@ class _Reply(StreamingResponse):
         self, stream: Stream, first: Assembled | None, house: House, compression: str | None
     ) -> None:
         body = _body(stream, first, house, compression)
-        super().__init__(body, headers={"Cache-Control": "no-store"})
+        super().__init__(body, headers={"Cache-Control": "no-store", **_etag(stream)})
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,6 +134,11 @@ class _Reply(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._stream.close()
+
+
+def _etag(stream: Stream) -> dict[str, str]:
+    """The header by which a client asks again whether what it holds is still right."""
+    return {"ETag": f'"{stream.state}"'} if stream.state else {}
 
 
 async def _next(stream: Stream) -> Assembled | None:
@@ -154,7 +160,8 @@ async def _body(
     and without end-of-stream: no client can take it for a whole reply.
     """
     sink = _Chunks()
-    schema = first[0].schema if first else stream.empty().schema
+    about = {wire.PROVENANCE: json.dumps(stream.provenance)}
+    schema = (first[0].schema if first else stream.empty().schema).with_metadata(about)
     options = pa.ipc.IpcWriteOptions(compression=compression)
     writer = pa.ipc.new_stream(sink, schema, options=options)
 
@@ -181,8 +188,12 @@ async def _body(
 
 
 async def _answer(
-    house: House, caller: Principal, request: ColumnRequest, compression: str | None
-) -> StreamingResponse:
+    house: House,
+    caller: Principal,
+    request: ColumnRequest,
+    compression: str | None,
+    held: str | None,
+) -> Response:
     demand_read(caller, request.dataset)
     if request.start > request.stop:
         raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
@@ -190,6 +201,9 @@ async def _answer(
     opening = await to_thread.run_sync(house.delivery.open, request, limiter=_openers())
     stream = await asyncio.wrap_future(opening)
     try:
+        if stream.state and held == f'"{stream.state}"':
+            stream.close()
+            return Response(status_code=304, headers=_etag(stream))
         return _Reply(stream, await _next(stream), house, compression)
     except BaseException:
         stream.close()
@@ -206,16 +220,22 @@ async def get_columns(
     house: Home,
     caller: Caller,
     compression: Compression = None,
-) -> StreamingResponse:
+    if_none_match: Held = None,
+) -> Response:
     """Values of some Columns for rows ``start`` to ``stop`` of a File, as an Arrow stream."""
     request = ColumnRequest(name, file.lower(), start, stop, tuple(column))
-    return await _answer(house, caller, request, compression)
+    return await _answer(house, caller, request, compression, if_none_match)
 
 
 @router.post("/columns/query")
 async def query_columns(
-    name: str, query: ColumnQuery, house: Home, caller: Caller, compression: Compression = None
-) -> StreamingResponse:
+    name: str,
+    query: ColumnQuery,
+    house: Home,
+    caller: Caller,
+    compression: Compression = None,
+    if_none_match: Held = None,
+) -> Response:
     """The same, with hundreds of Columns in a JSON body."""
     request = ColumnRequest(name, query.file.lower(), query.start, query.stop, tuple(query.columns))
-    return await _answer(house, caller, request, compression)
+    return await _answer(house, caller, request, compression, if_none_match)

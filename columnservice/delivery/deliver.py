@@ -27,6 +27,7 @@ from columnservice.delivery.materialise import materialise, take_path
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
+from columnservice.delivery.provenance import provenance_of, state_of
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.uploads import record_of
@@ -169,8 +170,15 @@ class Delivery:
             self._count(-1)
 
         self._count(+1)
+        parent = self._catalogue.dataset(request.dataset).parent or ""
         return Stream(
-            found.parts, lambda: self._empty(found), begin, self._settings.workers, closed
+            found.parts,
+            lambda: self._empty(found),
+            begin,
+            self._settings.workers,
+            closed,
+            state_of(found) if standing.verified else "",
+            provenance_of(found, parent),
         )
 
     def _count(self, change: int) -> None:

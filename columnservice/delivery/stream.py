@@ -6,9 +6,9 @@ Never waits for anything that must be read: it hands out futures. Knows no HTTP 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -28,6 +28,8 @@ class Stream:
             a part that is begun before its turn (False), an error for one that is due (True).
         ahead: how many parts to begin before their turn.
         closed: called once, at the end.
+        state: digest of all that decides the reply's bytes; empty where origins could not be asked.
+        provenance: what ``wire.PROVENANCE`` says of the reply.
     """
 
     def __init__(
@@ -37,8 +39,12 @@ class Stream:
         begin: Begin,
         ahead: int,
         closed: Callable[[], None],
+        state: str = "",
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.empty = empty
+        self.state = state
+        self.provenance = provenance or {}
         self._waiting = deque(parts)
         self._begun: deque[Future[Assembled]] = deque()
         self._begin = begin

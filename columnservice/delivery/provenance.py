@@ -1,0 +1,37 @@
+"""What a reply is made of: the state that it shows, and the parents and Recipes behind it.
+
+Pure functions of a Plan: nothing is asked, nothing is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from columnservice.delivery.plan import Plan
+from columnservice.model import digest_of
+
+
+def state_of(plan: Plan) -> str:
+    """A digest that changes whenever any byte of the reply may: its parents, Recipes or rows."""
+    request = plan.request
+    parts = [(part.start, part.stop, part.pieces()) for part in plan.parts]
+    names = [c.name for c in plan.columns]
+    # Events that seem to have no parent may stand in files that cannot be used at present.
+    return digest_of("reply", request.start, request.stop, names, parts, plan.unusable_parents)
+
+
+def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
+    """What ``wire.PROVENANCE`` says.
+
+    Args:
+        plan: of the request.
+        parent: name of the parent Dataset.
+    """
+    works = plan.parts[0].task.columns if plan.parts else ()
+    return {
+        "parent": parent,
+        "take": plan.join.take,
+        "parents": [{"lfn": r.lfn, **asdict(r.identity)} for r in plan.parents],
+        "recipes": {w.column.name: sorted({r.digest for r in w.recipes}) for w in works},
+    }
