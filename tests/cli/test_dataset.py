@@ -73,7 +73,7 @@ def test_add_says_aloud_that_there_was_no_witness(run, fake):
     follows(fake, event("done", done))
     outcome = run("dataset", "add", "nano", "--format", "nanoaod", "/data/a.root")
     assert "witnesses: none" in outcome.out
-    assert "duplicates: 3 events stand more than once" in outcome.out
+    assert "duplicates: 3 events have several parents" in outcome.out
 
 
 def test_add_lists_bad_files_with_reasons_and_exits_with_1(run, fake):

@@ -19,6 +19,8 @@ import urllib3
 
 from columnservice.demo.process import free_port
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 START_SECONDS = 120
 
 
@@ -95,12 +97,22 @@ def _wait_until_ready(service: RunningService) -> None:
     raise RuntimeError(f"the service did not start:\n{service.log.read_text()[-3000:]}")
 
 
+def share_kernels(home: Path) -> None:
+    """Let a new home use the kernels that earlier services of the tests compiled."""
+    shared = REPOSITORY / ".pytest_cache" / "kernels"
+    shared.mkdir(parents=True, exist_ok=True)
+    link = home / "kernels"
+    if not link.exists():
+        link.symlink_to(shared, target_is_directory=True)
+
+
 @contextmanager
 def running_service(
     home: Path, roots: Sequence[Path], environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningService]:
     """A service that may read ``roots``; it is ended by its process id."""
     home.mkdir(parents=True, exist_ok=True)
+    share_kernels(home)
     port, log = free_port(), home / "service.log"
     settings = {
         "COLUMNSERVICE_ALLOWED_ROOTS": json.dumps([str(r) for r in roots]),
