@@ -118,11 +118,14 @@ class Service:
     def columns(self, dataset: str) -> ColumnList:
         """The Columns of a Dataset, local ones and those that the service adds.
 
+        Those that only show that objects are the same (origin ``reference``) are left out.
+
         Raises:
             UnknownDataset: there is none of that name.
             TransportError: the service did not answer.
         """
-        return self.catalogue(dataset).columns
+        told = self.catalogue(dataset).columns
+        return ColumnList([c for c in told if c.origin != "reference"])
 
     def catalogue(self, dataset: str) -> Catalogue:
         """What a Dataset offers; raises what ``columns`` raises."""

@@ -25,6 +25,7 @@ from columnservice.model import Column, Keys, Member, Ragged, plain
 from columnservice.nanoevents.complaints import say_once
 from columnservice.nanoevents.layouts import Kind, Reference, Selection
 from columnservice.nanoevents.memory import Evidence, Range
+from columnservice.nanoevents.objects import differing_events, local_name
 from columnservice.nanoevents.offer import Catalogue, Offer
 from columnservice.nanoevents.supply import LocalKeys, Supply, local_keys
 
@@ -48,6 +49,10 @@ class LocalFile(LocalKeys, Protocol):
         """Number of objects per event in a jagged branch."""
         ...
 
+    def objects(self, branch: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Offsets and values of a branch with a list of numbers per event."""
+        ...
+
 
 class Friend:
     """What one local file is offered, and how it is had."""
@@ -56,14 +61,15 @@ class Friend:
         self._offer, self._local, self._layout = offer, local, catalogue.layout
         chosen = catalogue.chosen(offer.patterns)
         usable = [c for c in chosen if c.support == "ok"]
-        selection = self._layout.select(usable, local.names(), local.kinds)
+        selection = self._layout.select(usable, local.names(), local.kinds, catalogue.references)
         self._selection: Selection = selection
         self.refused = {
             **{c.name: c.reason for c in catalogue.columns if c.support != "ok"},
             **selection.refused,
         }
         self.columns = dict(selection.offered)
-        self._supply = Supply(offer, catalogue, local, selection.offered)
+        showing = [r for group in selection.shown_by.values() for r in group]
+        self._supply = Supply(offer, catalogue, local, selection.offered, showing)
         askable = bool(selection.offered)
         if offer.missing == "mask" and askable and HAS_PARENT.name not in local.names():
             self.columns = {HAS_PARENT.name: HAS_PARENT, **self.columns}
@@ -71,6 +77,7 @@ class Friend:
         self._proven: dict[tuple[int, int], list[Evidence]] = {}
         self._counted: dict[tuple[str, int, int], NDArray[np.int64]] = {}
         self._agreeing: set[tuple[str, int, int]] = set()
+        self._same_objects: set[tuple[str, int, int]] = set()
 
     def read(
         self, names: Sequence[str], start: int, stop: int, *, explicit: bool
@@ -100,7 +107,9 @@ class Friend:
             raise
 
     def _read(self, names: Sequence[str], where: Range, explicit: bool) -> dict[str, Ragged]:
-        needed = dict.fromkeys([*names, *self._references(names)])
+        groups = self._unrecognised(names, where)
+        showing = [r.name for g in groups for r in self._selection.shown_by[g]]
+        needed = dict.fromkeys([*names, *self._references(names), *showing])
         needed.pop(HAS_PARENT.name, None)
         held = self._supply.take(where, needed, explicit=explicit)
         evidences = [held[name][1] for name in needed or held]
@@ -108,7 +117,10 @@ class Friend:
         if not present.all():
             self._miss(where, present, max(e.unusable for e in evidences))
         values = {name: ragged for name, (ragged, _) in held.items()}
-        return {name: self._fitted(name, values, present, where) for name in names}
+        fitted = {name: self._fitted(name, values, present, where) for name in names}
+        for group in groups:
+            self._recognise(group, values, present, where)
+        return fitted
 
     def _miss(self, where: Range, present: NDArray[np.bool_], unusable: int) -> None:
         """Refuse a range with absent events, or say why they may be absent.
@@ -139,6 +151,36 @@ class Friend:
         if not self.columns[name].depth:
             return None
         return self._selection.references.get(self._layout.group_of(name))
+
+    def _unrecognised(self, names: Iterable[str], where: Range) -> list[str]:
+        """Local collections that get these Columns, whose objects are not known to be the same."""
+        groups = dict.fromkeys(
+            self._layout.group_of(name) for name in names if self.columns[name].depth
+        )
+        rows = (where.start, where.stop)
+        known = self._selection.shown_by
+        return [g for g in groups if known.get(g) and (g, *rows) not in self._same_objects]
+
+    def _recognise(
+        self, group: str, values: Mapping[str, Ragged], present: NDArray[np.bool_], where: Range
+    ) -> None:
+        """Compare the objects of a local collection with the parent's, one by one.
+
+        Raises:
+            CountsMismatch: they are others, or in another order.
+        """
+        for reference in self._selection.shown_by[group]:
+            name = local_name(reference)
+            ours = self._local.objects(name, where.start, where.stop)
+            ragged = values[reference.name]
+            wrong = differing_events(reference, ours, (ragged.offsets[0], ragged.values), present)
+            if len(wrong):
+                raise CountsMismatch(
+                    f"The parent holds other objects, or in another order, under {name}: first in "
+                    f"entry {where.start + int(wrong[0])} of {self._local.path} "
+                    f"({len(wrong)} such events)."
+                )
+        self._same_objects.add((group, where.start, where.stop))
 
     def _prove(self, where: Range, evidences: Sequence[Evidence]) -> NDArray[np.bool_]:
         """Compare each proof with the local EventKeys; which rows have a parent."""

@@ -14,6 +14,7 @@ from typing import Literal
 
 from columnservice.errors import NoEventKeys
 from columnservice.model import Column
+from columnservice.nanoevents.objects import REASON, local_name, telling
 
 Kind = Literal["value", "list", "record"]
 """What coffea sees of a branch: one number per event, a list per event, or a record of such."""
@@ -43,11 +44,14 @@ class Selection:
         offered: by name; counts stand before the fields of their collection.
         refused: name → reason.
         references: group → what its counts are compared with; absent where nothing is needed.
+        shown_by: group of local lists → the parent's version of local Columns, by which objects
+            are recognised.
     """
 
     offered: dict[str, Column] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)
+    shown_by: dict[str, tuple[Column, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Layout:
     trees: tuple[str, ...]
     keys: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     group_of: Callable[[str], str]
-    select: Callable[[Iterable[Column], Collection[str], KindsOf], Selection]
+    select: Callable[[Iterable[Column], Collection[str], KindsOf, Iterable[Column]], Selection]
 
 
 def key_branches(layout: Layout, names: Collection[str], path: str) -> tuple[str, ...]:
@@ -108,17 +112,26 @@ def _container(column: Column) -> str:
     return container_of(column.collection or column.name)
 
 
+def _lists(kinds: Mapping[str, Kind]) -> set[str]:
+    """The branches that hold a list per event, without the path that leads to them."""
+    return {name.rpartition("/")[2] for name, kind in kinds.items() if kind == "list"}
+
+
 def _by_group(columns: Iterable[Column], group_of: Callable[[str], str]) -> dict[str, list[Column]]:
     groups: dict[str, list[Column]] = {}
     for column in columns:
-        groups.setdefault(group_of(column.name), []).append(column)
+        groups.setdefault(group_of(local_name(column)), []).append(column)
     return groups
 
 
 def select_nanoaod(
-    columns: Iterable[Column], local: Collection[str], kinds_of: KindsOf
+    columns: Iterable[Column],
+    local: Collection[str],
+    kinds_of: KindsOf,
+    references: Iterable[Column] = (),
 ) -> Selection:
     """Remote Columns beside NanoAOD branches: ``n<Group>`` makes ``<Group>_*`` a list per event."""
+    showing = _by_group(references, nanoaod_group)
     candidates = [c for c in columns if c.name not in local]
     counts = {c.name[1:]: c for c in candidates if c.counts_of and c.name.startswith("n")}
     groups = _by_group([c for c in candidates if not c.counts_of], nanoaod_group)
@@ -130,6 +143,7 @@ def select_nanoaod(
             reason = f"the local file has a collection named n{group}"
             selection.refused.update((c.name, reason) for c in members)
         elif kinds:
+            selection.shown_by[group] = telling(showing.get(group, ()), _lists(kinds))
             _extend_nanoaod(selection, group, members, kinds, counter)
         else:
             _add_nanoaod(selection, group, members, counts.get(group), counter)
@@ -157,6 +171,8 @@ def _extend_nanoaod(
             selection.refused[column.name] = f"the local {group} is a list per event, this is not"
         elif column.depth and not jagged:
             selection.refused[column.name] = f"the local {group} is one object per event"
+        elif jagged and column.shape not in {r.shape for r in selection.shown_by[group]}:
+            selection.refused[column.name] = REASON
         else:
             selection.offered[column.name] = column
     if counter:
@@ -191,9 +207,13 @@ def _add_nanoaod(
 
 
 def select_physlite(
-    columns: Iterable[Column], local: Collection[str], kinds_of: KindsOf
+    columns: Iterable[Column],
+    local: Collection[str],
+    kinds_of: KindsOf,
+    references: Iterable[Column] = (),
 ) -> Selection:
     """Remote Columns beside PHYSLITE branches: lists of one container are zipped with the first."""
+    showing = _by_group(references, physlite_group)
     selection = Selection()
     for group, listed in _by_group(
         (c for c in columns if c.name not in local), physlite_group
@@ -207,6 +227,10 @@ def select_physlite(
             selection.offered.update((c.name, c) for c in ordered)
             continue
         jagged = all(kind == "list" for kind in kinds.values())
+        if jagged:
+            own = container_of(next(iter(kinds)))
+            known = [r for r in showing.get(group, ()) if container_of(local_name(r)) == own]
+            selection.shown_by[group] = telling(known, _lists(kinds))
         for column in members:
             if len(kinds) == 1 and not jagged:
                 reason = f"the local {group} is a single value per event"
@@ -214,6 +238,8 @@ def select_physlite(
             elif jagged and not column.depth:
                 reason = f"the local {group} is a list per event, this is not"
                 selection.refused[column.name] = reason
+            elif jagged and not selection.shown_by[group]:
+                selection.refused[column.name] = REASON
             else:
                 selection.offered[column.name] = column
         if jagged:

@@ -71,6 +71,13 @@ class LocalTree:
         )
         return values
 
+    def objects(self, branch: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Offsets and values of a branch with a list of numbers per event."""
+        array = self._by_name[branch].array(entry_start=start, entry_stop=stop)
+        offsets = np.zeros(stop - start + 1, dtype=np.int64)
+        np.cumsum(np.asarray(ak.num(array, axis=1)), out=offsets[1:])
+        return offsets, ak.to_numpy(ak.flatten(array, axis=1))
+
     def counts(self, branch: str, start: int, stop: int) -> NDArray[np.int64]:
         """Number of objects per event in a jagged branch."""
         array = self._by_name[branch].array(entry_start=start, entry_stop=stop)

@@ -35,7 +35,8 @@ MISSING = ("error", "mask")
 class Catalogue:
     """The Columns that a Dataset adds, and the names of all that it has. Pickles compressed.
 
-    ``witnesses``: local branches that tell samples apart.
+    ``witnesses``: local branches that tell samples apart. ``references``: the parent's version of
+    local Columns, which shows that objects are the same.
     """
 
     dataset: str
@@ -43,6 +44,7 @@ class Catalogue:
     columns: tuple[Column, ...]
     names: frozenset[str]
     witnesses: tuple[str, ...] = ()
+    references: tuple[Column, ...] = ()
 
     @cached_property
     def _frozen(self) -> bytes:
@@ -52,6 +54,7 @@ class Catalogue:
             "columns": [wire.column_to_json(c) for c in self.columns],
             "names": sorted(self.names),
             "witnesses": self.witnesses,
+            "references": [wire.column_to_json(c) for c in self.references],
         }
         return zlib.compress(json.dumps(document).encode(), 6)
 
@@ -100,7 +103,8 @@ def _thaw(frozen: bytes) -> Catalogue:
     document = json.loads(zlib.decompress(frozen))
     columns = tuple(map(wire.column_from_json, document["columns"]))
     names, witnesses = frozenset(document["names"]), tuple(document["witnesses"])
-    return Catalogue(document["dataset"], document["format"], columns, names, witnesses)
+    references = tuple(map(wire.column_from_json, document["references"]))
+    return Catalogue(document["dataset"], document["format"], columns, names, witnesses, references)
 
 
 @dataclass(frozen=True)
@@ -226,8 +230,10 @@ def catalogue_of(service: Service, dataset: str) -> Catalogue:
         TransportError: the service did not answer.
     """
     told = service.catalogue(dataset)
-    added = tuple(c for c in told.columns if c.origin != "local")
-    return Catalogue(dataset, told.format, added, frozenset(told.columns.names), told.witnesses)
+    added = tuple(c for c in told.columns if c.origin not in ("local", "reference"))
+    references = tuple(c for c in told.columns if c.origin == "reference")
+    names = frozenset(c.name for c in told.columns if c.origin != "reference")
+    return Catalogue(dataset, told.format, added, names, told.witnesses, references)
 
 
 def names_in(prefetch: Iterable[Any] | Report) -> tuple[str, ...]:

@@ -68,11 +68,17 @@ class Supply:
     """The Columns that one local file is offered, on their way."""
 
     def __init__(
-        self, offer: Offer, catalogue: Catalogue, local: LocalKeys, columns: Mapping[str, Column]
+        self,
+        offer: Offer,
+        catalogue: Catalogue,
+        local: LocalKeys,
+        columns: Mapping[str, Column],
+        references: Iterable[Column],
     ) -> None:
         self._offer, self._catalogue, self._local = offer, catalogue, local
         self.source = Source(offer.service.url, catalogue.dataset)
-        self._columns = columns
+        self._offered = columns
+        self._columns = {**columns, **{r.name: r for r in references}}
         # A parent may be added at any time: who opens the file anew shall see it.
         self._incomplete = Memory(_OWN_LIMIT_BYTES)
         self._counts = {c.counts_of: c for c in columns.values() if c.counts_of is not None}
@@ -103,7 +109,7 @@ class Supply:
             held = {**self._recall(where), **{n: (v, evidence) for n, v in values.items()}}
         if not explicit:
             MEMORY.touch(self.source, names)
-        for name in names:
+        for name in (n for n in names if n in self._offered):
             LEDGER.used(
                 self.source.url,
                 self.source.dataset,
@@ -151,7 +157,7 @@ class Supply:
 
     def _cheapest(self) -> str:
         """A Column to ask for when only ``hasParent`` is wanted, which comes with every reply."""
-        return min(self._columns.values(), key=lambda c: (c.depth, len(c.members))).name
+        return min(self._offered.values(), key=lambda c: (c.depth, len(c.members))).name
 
     def _look_ahead(self, where: Range, names: Iterable[str]) -> None:
         """Begin to fetch the next range, if there seems to be one."""

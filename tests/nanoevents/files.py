@@ -11,7 +11,7 @@ import uproot
 
 from columnservice.model import Column, Keys, Member, Ragged
 
-from ..support.wire_server import ServedDataset, Table
+from ..support.wire_server import ServedDataset, Table, as_reference
 
 PF = ("PFCands", "JetPFCands", "FatJetPFCands")
 
@@ -107,11 +107,29 @@ def nanoaod_columns(path: Path, names: Iterable[str]) -> tuple[list[Column], dic
     return columns, values
 
 
+def shared_with(tree: uproot.TTree, names: Iterable[str], mark: str) -> list[str]:
+    """Directions and momenta that stay in the local file, of collections that get more fields."""
+    gone = set(names)
+    groups = {name.partition(mark)[0] for name in gone}
+    shared = {f"{g}{mark}{f}" for g in groups for f in ("pt", "eta", "phi")} - gone
+    return [n for n in tree.keys() if n in shared and tree[n].typename != "float"]  # noqa: SIM118
+
+
+def referring(
+    columns: list[Column], values: dict[str, Ragged]
+) -> tuple[list[Column], dict[str, Ragged]]:
+    """The same, as the parent's version of local Columns."""
+    return [as_reference(c) for c in columns], {f"parent:{n}": v for n, v in values.items()}
+
+
 def serve_nanoaod(
     name: str, full: Path, uuid: str, names: Iterable[str], present: np.ndarray | None = None
 ) -> ServedDataset:
     """A Dataset that adds columns of the full file to one local file."""
     columns, values = nanoaod_columns(full, names)
+    shared = shared_with(uproot.open(full)["Events"], names, "_")
+    more, theirs = referring(*nanoaod_columns(full, shared))
+    columns, values = columns + more, {**values, **theirs}
     keys = nanoaod_keys(full)
     here = np.ones(len(keys), np.bool_) if present is None else present
     return ServedDataset(name, "nanoaod", columns, {uuid: Table(keys, values, here)})
@@ -172,6 +190,9 @@ def serve_physlite(
 ) -> ServedDataset:
     """A Dataset that adds columns of the full file to one local file."""
     columns, values = physlite_columns(full, names)
+    shared = shared_with(uproot.open(full)["CollectionTree"], names, ".")
+    more, theirs = referring(*physlite_columns(full, shared))
+    columns, values = columns + more, {**values, **theirs}
     keys = physlite_keys(full)
     here = np.ones(len(keys), np.bool_) if present is None else present
     return ServedDataset(name, "physlite", columns, {uuid: Table(keys, values, here, 30)})

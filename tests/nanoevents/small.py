@@ -11,7 +11,7 @@ import uproot
 
 from columnservice.model import Column, Keys, Member, Ragged, plain
 
-from ..support.wire_server import ServedDataset, Table
+from ..support.wire_server import ServedDataset, Table, as_reference
 from .files import write_tree
 
 ROWS = 24
@@ -74,6 +74,7 @@ def remote_columns() -> tuple[list[Column], dict[str, Ragged]]:
         "PFCands_phi": plain(np.zeros(p, np.float32), part),
         "PFCands_mass": plain(np.zeros(p, np.float32), part),
         "PFCands_charge": plain(np.ones(p, np.int8), part),
+        "parent:Muon_pt": plain(np.linspace(1, 50, m, dtype=np.float32), muon),
         "Muon_dxy": plain(np.arange(m, dtype=np.float32) + 1, muon),
         "Muon_hits": plain(np.arange(m, dtype=np.uint8) + 1, muon),
         "Muon_tight": plain(np.ones(m, np.bool_), muon),
@@ -97,6 +98,7 @@ def remote_columns() -> tuple[list[Column], dict[str, Ragged]]:
         Column("Muon_link", (Member("key", "uint32"), Member("index", "uint32")), 1, shape="Muon"),
         _column("Muon_lost", "float32", 1, support="unsupported", reason="its product is unsplit"),
         _column("event", "uint64", origin="local"),
+        as_reference(_column("Muon_pt", "float32", 1)),
     ]
     return columns, values
 

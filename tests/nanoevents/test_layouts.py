@@ -14,6 +14,8 @@ from columnservice.nanoevents.layouts import (
     select_physlite,
 )
 
+from ..support.wire_server import as_reference
+
 pytestmark = pytest.mark.fast
 
 
@@ -29,7 +31,8 @@ def chosen(local: dict[str, str], *columns: Column):
     def kinds(group):
         return {n: k for n, k in local.items() if nanoaod_group(n) == group}
 
-    return select_nanoaod(columns, local.keys(), kinds)
+    references = [as_reference(nano(n, 1)) for n, kind in local.items() if kind == "list"]
+    return select_nanoaod(columns, local.keys(), kinds, references)
 
 
 def atlas(name: str, depth: int = 1, members=NUMBER) -> Column:
@@ -40,7 +43,8 @@ def contained(local: dict[str, str], *columns: Column):
     def kinds(group):
         return {n: k for n, k in local.items() if physlite_group(n) == group}
 
-    return select_physlite(columns, local.keys(), kinds)
+    references = [as_reference(atlas(n)) for n, kind in local.items() if kind == "list"]
+    return select_physlite(columns, local.keys(), kinds, references)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,7 @@ def test_counts_come_before_their_collection():
     ("local", "column", "reason"),
     [
         ({"nMuon": "value", "Muon_pt": "list"}, nano("Muon_x"), "list per event"),
+        ({"nMuon": "value", "Muon_pt": "list"}, nano("Muon_x", 1, shape="M"), "are the same"),
         ({"Muon_pt": "list"}, nano("Muon_x"), "list per event"),
         ({"MET_pt": "value"}, nano("MET_x", 1), "one object per event"),
         ({"rho": "value"}, nano("rho_x"), "branch named rho"),

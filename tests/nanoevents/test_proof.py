@@ -120,9 +120,10 @@ def test_a_claim_that_events_are_absent_must_be_proven_as_well(small, service):
 def test_other_numbers_of_objects_than_the_local_collection_has_are_caught(small, service, name):
     counts = MUONS.copy()
     counts[[4, 5]] = counts[[5, 4]]
-    value = small.table.values[name]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    small.table.values[name] = replace(value, offsets=(offsets, *value.offsets[1:]))
+    for travelling in (name, "parent:Muon_pt"):
+        value = small.table.values[travelling]
+        small.table.values[travelling] = replace(value, offsets=(offsets, *value.offsets[1:]))
     tree = small.tree(service.nanoevents(BaseSchema, dataset="small"))
     with pytest.raises(
         CountsMismatch, match=r"holds 2 objects in entry 4 .* nMuon says 1 .*2 such"
@@ -138,7 +139,8 @@ def test_a_runner_that_skips_bad_files_does_not_skip_a_wrong_join(small, service
     if kind == "proof":
         small.table.rows = exchanged()
     else:
-        small.table.values["Muon_dxy"] = small.table.values["PFCands_pt"]
+        for travelling in ("Muon_dxy", "parent:Muon_pt"):
+            small.table.values[travelling] = small.table.values["PFCands_pt"]
     options = service.nanoevents(NanoAODSchema, dataset="small")
     runner = processor.Runner(
         executor=processor.IterativeExecutor(status=False, retries=retries),

@@ -13,7 +13,7 @@ from coffea.nanoevents import NanoAODSchema, NanoEventsFactory, PFNanoAODSchema,
 
 from columnservice.model import Column, Member, plain
 
-from ..support.wire_server import ServedDataset, Table
+from ..support.wire_server import ServedDataset, Table, as_reference
 from .files import nanoaod_keys, physlite_keys
 
 NANO_NEW = [
@@ -53,6 +53,14 @@ def serve(server, name, layout, path, tree, keys, new):
         columns.append(
             Column(column, (Member("", dtype),), depth, shape=shape, counts_of=counts, doc="new")
         )
+    mark, read = "." if layout == "physlite" else "_", uproot.open(path)[tree]
+    groups = {c.name.partition(mark)[0] for c in columns if c.depth}
+    for branch in read.keys():  # noqa: SIM118
+        group = branch.partition(mark)[0]
+        if group in groups and read[branch].typename in ("float[]", "std::vector<float>"):
+            shape = branch if mark == "." else group
+            local = Column(branch, (Member("", "float32"),), 1, shape=shape)
+            columns.append(as_reference(local))
     present = np.ones(len(keys), np.bool_)
     table = Table(keys, {c.name: plain(np.zeros(0)) for c in columns}, present)
     uuid = str(uproot.open(path).file.uuid)

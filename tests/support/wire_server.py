@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -36,6 +36,13 @@ def take(ragged: Ragged, rows: np.ndarray) -> Ragged:
     items = np.repeat(outer[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
     inner = take(Ragged(ragged.offsets[1:], ragged.content), items)
     return Ragged((offsets, *inner.offsets), inner.content)
+
+
+def as_reference(column: Column) -> Column:
+    """The parent's version of a local Column, as the service lists it."""
+    name = f"parent:{column.name}"
+    shape = name if column.shape == column.name else column.shape
+    return replace(column, name=name, shape=shape, origin="reference")
 
 
 @dataclass
@@ -115,7 +122,13 @@ class Request:
 
     @property
     def columns(self) -> list[str]:
-        return self.query.get("column", [])
+        """What is asked for, but for what shows that objects are the same."""
+        return [n for n in self.query.get("column", []) if not n.startswith("parent:")]
+
+    @property
+    def references(self) -> list[str]:
+        """What is asked for to show that objects are the same."""
+        return [n for n in self.query.get("column", []) if n.startswith("parent:")]
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -224,10 +237,11 @@ class WireServer:
         if table is None:
             raise errors.UnknownFile(f"No file {request.query['file'][0]}.")
         by_name = {c.name: c for c in dataset.columns}
-        for name in request.columns:
+        asked = request.query["column"]
+        for name in asked:
             if name not in by_name or by_name[name].origin == "local":
                 raise errors.UnknownColumn(f"No column {name!r};")
-        columns = [by_name[name] for name in request.columns]
+        columns = [by_name[name] for name in asked]
         empty = np.zeros(0, np.bool_)
         nothing = {c.name: take(table.values[c.name], np.zeros(0, np.int64)) for c in columns}
         sink = pa.BufferOutputStream()
