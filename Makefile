@@ -19,7 +19,7 @@ check: lint
 	$(BIN)/python -m pytest -m fast
 
 test: system-packages lint
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
 
 soak: $(STAMP) system-packages
 	$(BIN)/python -m pytest -m soak
