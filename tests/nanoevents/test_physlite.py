@@ -211,3 +211,21 @@ def test_older_files_have_their_keys_in_a_static_store(data_dir):
         assert [c for c in candidates if c in names]
     tree = uproot.open(data_dir / "atlas" / "xaod_jets_10ev.root")[TREE]
     assert tree["EventInfoAux.eventNumber"].array(library="np").dtype == np.uint64
+
+
+def test_local_objects_in_another_order_than_the_parents_get_no_fields(
+    atlas, atlas_served, options, server
+):
+    table = atlas_served.tables[atlas[1]]
+    name = "parent:AnalysisMuonsAuxDyn.phi"
+    value = table.values[name]
+    row = int(np.flatnonzero(np.diff(value.offsets[0]) > 1)[0])
+    first = value.offsets[0][row]
+    phi = value.values.copy()
+    phi[[first, first + 1]] = phi[[first + 1, first]]
+    table.values[name] = plain(phi, value.offsets[0])
+    tree = uproot.open(atlas[0], **options["uproot_options"])[TREE]
+    told = rf"AnalysisMuonsAuxDyn\.phi: first in entry {row} .*\(1 such"
+    with pytest.raises(CountsMismatch, match=told):
+        tree["AnalysisMuonsAuxDyn.charge"].array()
+    assert server.data_requests[-1].references == ["parent:AnalysisMuonsAuxDyn.eta", name]
