@@ -1,4 +1,4 @@
-"""Serving a request: look Pieces up, have the missing ones made once, give out batches in order.
+"""Serving a request: what it means, who may wait for it, and its batches in order.
 
 The synchronous core behind the HTTP edge. What is in the cache is given out in the caller's thread;
 what must be made waits in threads of its own, as many as there are places, so that it cannot be in
@@ -7,7 +7,6 @@ the way of what is there. Knows no HTTP.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,14 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from columnservice import wire
-from columnservice.alignment.takeindex import open_takeindex
-from columnservice.cache.inflight import Inflight
-from columnservice.cache.pieces import PieceCache, PieceKey
+from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
-from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
+from columnservice.delivery.assemble import Standing
 from columnservice.delivery.freshness import Freshness
-from columnservice.delivery.materialise import materialise, take_path
 from columnservice.delivery.metrics import Metrics
+from columnservice.delivery.parts import Parts
 from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
 from columnservice.delivery.provenance import provenance_of, state_of
@@ -32,15 +29,12 @@ from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.uploads import record_of
 from columnservice.delivery.workers import Workers
-from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
+from columnservice.errors import Unavailable
 from columnservice.model import Dataset, FileRecord, Ragged
 from columnservice.settings import Settings
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 PartKey: TypeAlias = tuple[int, int, tuple[str, ...], Standing]
-# Pieces may be evicted between being made and being read; more often than this is no accident.
-TRIES = 3
 
 
 class Delivery:
@@ -58,18 +52,15 @@ class Delivery:
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
-        self._cache = cache
-        self._workers = workers
         self._registrar = registrar
         self._freshness = freshness
         self._metrics = metrics
-        self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
-        self._joining: Inflight[str, bool] = Inflight()
+        self._parts = Parts(cache, workers, registrar.examiner, settings.index_dir, metrics)
         self._places = Places(settings.queue_limit)
         # A thread for each place: who has one never waits for a thread.
         self._threads = ThreadPoolExecutor(settings.queue_limit, thread_name_prefix="make")
         self._draining = False
-        self._parts: dict[PartKey, Future[Assembled]] = {}
+        self._shared: dict[PartKey, Future[Assembled]] = {}
         self._lock = threading.RLock()
         self._streams = 0
 
@@ -86,7 +77,7 @@ class Delivery:
     @property
     def making(self) -> int:
         """How many Pieces are being made."""
-        return len(self._making)
+        return self._parts.making
 
     @property
     def draining(self) -> bool:
@@ -156,7 +147,7 @@ class Delivery:
         refused = self._draining
 
         def begin(part: PartPlan, due: bool) -> Future[Assembled] | None:
-            batch = self._ready(part, standing)
+            batch = self._parts.ready(part, standing)
             if batch is None and not refused:
                 # A reply that has begun may go on, however many others came meanwhile.
                 going_on = due and part is not found.parts[0]
@@ -169,17 +160,18 @@ class Delivery:
             share.close()
             self._count(-1)
 
-        self._count(+1)
         parent = self._catalogue.dataset(request.dataset).parent or ""
-        return Stream(
+        stream = Stream(
             found.parts,
-            lambda: self._empty(found),
+            lambda: _empty(found),
             begin,
             self._settings.workers,
             closed,
             state_of(found) if standing.verified else "",
             provenance_of(found, parent),
         )
+        self._count(+1)
+        return stream
 
     def _count(self, change: int) -> None:
         with self._lock:
@@ -197,18 +189,20 @@ class Delivery:
         """Have a part made; whoever asks for the same meanwhile shares it and needs no place."""
         key = (part.start, part.stop, part.pieces(), standing)
         with self._lock:
-            batch = self._parts.get(key)
+            batch = self._shared.get(key)
             if batch is None:
-                batch = self._begin(share, lambda: self._part(found, part, standing), even_if_full)
+                batch = self._begin(
+                    share, lambda: self._parts.make(found, part, standing), even_if_full
+                )
                 if batch is None:
                     return None
-                self._parts[key] = batch
+                self._shared[key] = batch
                 batch.add_done_callback(lambda _: self._forget(key))
             return batch
 
     def _forget(self, key: PartKey) -> None:
         with self._lock:
-            self._parts.pop(key, None)
+            self._shared.pop(key, None)
 
     def _begin(
         self, share: Share, work: Callable[[], T], even_if_full: bool = False
@@ -226,96 +220,14 @@ class Delivery:
             "has_declared", (parent,), lambda: bool(self._catalogue.declared(parent))
         )
 
-    def _ready(self, part: PartPlan, standing: Standing) -> Future[Assembled] | None:
-        """The batch of a part of which every Piece is cached; None for others."""
-        held = {}
-        for key in part.pieces():
-            piece = self._look(key)
-            if piece is None:
-                return None
-            held[key] = piece
-        batch: Future[Assembled] = Future()
-        try:
-            batch.set_result(assemble_part(part, held, standing))
-        except BrokenPieces:
-            return None
-        except ColumnServiceError as error:
-            batch.set_exception(error)
-        self._metrics.pieces(hits=len(held), misses=0)
-        return batch
 
-    def _empty(self, found: Plan) -> pa.RecordBatch:
-        """A batch without rows."""
-        none = {
-            c.name: Ragged(
-                tuple(np.zeros(1, np.int64) for _ in range(c.depth)),
-                {m.name: np.zeros(0, m.dtype) for m in c.members},
-            )
-            for c in found.columns
-        }
-        return wire.encode_batch(found.columns, none, np.zeros(0, np.bool_))
-
-    def _part(self, found: Plan, part: PartPlan, standing: Standing) -> Assembled:
-        contradiction = None
-        for _ in range(TRIES):
-            pieces = self._pieces(found, part)
-            if pieces is None:
-                continue
-            try:
-                return assemble_part(part, pieces, standing)
-            except BrokenPieces as broken:
-                log.warning("%s of %s: made again", broken, part.task.lfn)
-                self._cache.drop(PieceKey(key) for key in broken.keys)
-                contradiction = broken
-        if contradiction is not None:
-            raise CountsMismatch(
-                f"Columns of one collection in the parents of {part.task.lfn} hold different "
-                "numbers of objects."
-            )
-        raise Unavailable(
-            f"The cache could not keep the columns of {part.task.lfn} long enough to send them.",
-            "Raise COLUMNSERVICE_CACHE_LIMIT_BYTES, or ask for fewer columns at once.",
+def _empty(found: Plan) -> pa.RecordBatch:
+    """A batch without rows."""
+    none = {
+        c.name: Ragged(
+            tuple(np.zeros(1, np.int64) for _ in range(c.depth)),
+            {m.name: np.zeros(0, m.dtype) for m in c.members},
         )
-
-    def _pieces(self, found: Plan, part: PartPlan) -> dict[str, pa.RecordBatch] | None:
-        """All Pieces of a part; None when some vanished again before they could be read."""
-        held = {key: self._look(key) for key in part.pieces()}
-        missing = [key for key, piece in held.items() if piece is None]
-        self._metrics.pieces(hits=len(held) - len(missing), misses=len(missing))
-        if missing:
-            self._join(found)
-            held |= self._making.run(missing, lambda keys: self._make(part, keys), self._look)
-        complete = {key: piece for key, piece in held.items() if piece is not None}
-        return complete if len(complete) == len(held) else None
-
-    def _look(self, key: str) -> pa.RecordBatch | None:
-        return self._cache.get(PieceKey(key))
-
-    def _make(self, part: PartPlan, keys: tuple[str, ...]) -> dict[str, pa.RecordBatch | None]:
-        """Have Pieces made; None stands where one was evicted again already."""
-        result = self._workers.result(self._workers.submit(materialise, part.only(keys)))
-        self._metrics.materialised(result.source_bytes, result.seconds)
-        unkept = result.unkept
-        if unkept:
-            self._metrics.uncached(len(unkept))
-            log.warning(
-                "%d of %d pieces of %s are served without being cached: they are too large, or "
-                "the disk of %s is full",
-                len(unkept),
-                len(keys),
-                part.task.lfn,
-                self._settings.cache_dir,
-            )
-        return {key: unkept[key] if key in unkept else self._look(key) for key in keys}
-
-    def _join(self, found: Plan) -> None:
-        """Make sure of the TakeIndex; parents that were added since are compared first."""
-        take = found.join.take
-        if open_takeindex(take_path(self._settings.index_dir, take)) is not None:
-            return
-
-        def work(_: object) -> dict[str, bool]:
-            self._registrar.examiner.verify(found.request.dataset, found.record)
-            return {take: True}
-
-        self._joining.run([take], work)
+        for c in found.columns
+    }
+    return wire.encode_batch(found.columns, none, np.zeros(0, np.bool_))

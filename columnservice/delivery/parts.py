@@ -1,0 +1,149 @@
+"""The batch of one Partition: from cached Pieces at once, or with the missing ones made first.
+
+However many ask at once, a Piece is made once and a join is made once. Knows Pieces and workers;
+neither replies nor how many may wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from pathlib import Path
+
+import pyarrow as pa
+
+from columnservice.alignment.takeindex import open_takeindex
+from columnservice.cache.inflight import Inflight
+from columnservice.cache.pieces import PieceCache, PieceKey
+from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
+from columnservice.delivery.examine import Examiner
+from columnservice.delivery.materialise import materialise, take_path
+from columnservice.delivery.metrics import Metrics
+from columnservice.delivery.plan import PartPlan, Plan
+from columnservice.delivery.stream import Assembled
+from columnservice.delivery.workers import Workers
+from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
+
+log = logging.getLogger(__name__)
+# Pieces may be evicted between being made and being read; more often than this is no accident.
+TRIES = 3
+
+
+class Parts:
+    """Makes batches of parts of replies.
+
+    Args:
+        cache, workers: where Pieces are, and who makes them.
+        examiner: joins files.
+        index_dir: where joins are kept.
+        metrics: where all is counted.
+    """
+
+    def __init__(
+        self,
+        cache: PieceCache,
+        workers: Workers,
+        examiner: Examiner,
+        index_dir: Path,
+        metrics: Metrics,
+    ) -> None:
+        self._cache = cache
+        self._workers = workers
+        self._examiner = examiner
+        self._index_dir = index_dir
+        self._metrics = metrics
+        self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
+        self._joining: Inflight[str, bool] = Inflight()
+
+    @property
+    def making(self) -> int:
+        """How many Pieces are being made."""
+        return len(self._making)
+
+    def ready(self, part: PartPlan, standing: Standing) -> Future[Assembled] | None:
+        """The batch of a part of which every Piece is cached; None for others."""
+        held = {}
+        for key in part.pieces():
+            piece = self._look(key)
+            if piece is None:
+                return None
+            held[key] = piece
+        batch: Future[Assembled] = Future()
+        try:
+            batch.set_result(assemble_part(part, held, standing))
+        except BrokenPieces:
+            return None
+        except ColumnServiceError as error:
+            batch.set_exception(error)
+        self._metrics.pieces(hits=len(held), misses=0)
+        return batch
+
+    def make(self, found: Plan, part: PartPlan, standing: Standing) -> Assembled:
+        """The batch of a part; waits for the Pieces that are missing.
+
+        Raises:
+            ColumnServiceError: they cannot be made.
+        """
+        contradiction = None
+        for _ in range(TRIES):
+            pieces = self._pieces(found, part)
+            if pieces is None:
+                continue
+            try:
+                return assemble_part(part, pieces, standing)
+            except BrokenPieces as broken:
+                log.warning("%s of %s: made again", broken, part.task.lfn)
+                self._cache.drop(PieceKey(key) for key in broken.keys)
+                contradiction = broken
+        if contradiction is not None:
+            raise CountsMismatch(
+                f"Columns of one collection in the parents of {part.task.lfn} hold different "
+                "numbers of objects."
+            )
+        raise Unavailable(
+            f"The cache could not keep the columns of {part.task.lfn} long enough to send them.",
+            "Raise COLUMNSERVICE_CACHE_LIMIT_BYTES, or ask for fewer columns at once.",
+        )
+
+    def _pieces(self, found: Plan, part: PartPlan) -> dict[str, pa.RecordBatch] | None:
+        """All Pieces of a part; None when some vanished again before they could be read."""
+        held = {key: self._look(key) for key in part.pieces()}
+        missing = [key for key, piece in held.items() if piece is None]
+        self._metrics.pieces(hits=len(held) - len(missing), misses=len(missing))
+        if missing:
+            self._join(found)
+            held |= self._making.run(missing, lambda keys: self._make(part, keys), self._look)
+        complete = {key: piece for key, piece in held.items() if piece is not None}
+        return complete if len(complete) == len(held) else None
+
+    def _look(self, key: str) -> pa.RecordBatch | None:
+        return self._cache.get(PieceKey(key))
+
+    def _make(self, part: PartPlan, keys: tuple[str, ...]) -> dict[str, pa.RecordBatch | None]:
+        """Have Pieces made; None stands where one was evicted again already."""
+        result = self._workers.result(self._workers.submit(materialise, part.only(keys)))
+        self._metrics.materialised(result.source_bytes, result.seconds)
+        unkept = result.unkept
+        if unkept:
+            self._metrics.uncached(len(unkept))
+            log.warning(
+                "%d of %d pieces of %s are served without being cached: they are too large, or "
+                "the disk of %s is full",
+                len(unkept),
+                len(keys),
+                part.task.lfn,
+                self._cache.directory,
+            )
+        return {key: unkept[key] if key in unkept else self._look(key) for key in keys}
+
+    def _join(self, found: Plan) -> None:
+        """Make sure of the TakeIndex; parents that were added since are compared first."""
+        take = found.join.take
+        if open_takeindex(take_path(self._index_dir, take)) is not None:
+            return
+
+        def work(_: object) -> dict[str, bool]:
+            self._examiner.verify(found.request.dataset, found.record)
+            return {take: True}
+
+        self._joining.run([take], work)
