@@ -16,7 +16,7 @@ demo: $(STAMP) system-packages
 	$(BIN)/columnservice demo $(DEMO)
 
 check: lint
-	$(BIN)/python -m pytest -m fast
+	$(BIN)/python -m pytest -m fast -n 2 --dist loadfile
 
 test: system-packages lint
 	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
