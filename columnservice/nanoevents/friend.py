@@ -69,7 +69,7 @@ class Friend:
         }
         self.columns = dict(selection.offered)
         showing = [r for group in selection.shown_by.values() for r in group]
-        self._supply = Supply(offer, catalogue, local, selection.offered, showing)
+        self._supply = Supply(offer, catalogue, local, selection.offered, showing, self._shown_by)
         askable = bool(selection.offered)
         if offer.missing == "mask" and askable and HAS_PARENT.name not in local.names():
             self.columns = {HAS_PARENT.name: HAS_PARENT, **self.columns}
@@ -121,6 +121,11 @@ class Friend:
         for group in groups:
             self._recognise(group, values, present, where)
         return fitted
+
+    def _shown_by(self, name: str) -> list[str]:
+        """The references that show whose objects a Column on a local collection belongs to."""
+        group = self._layout.group_of(name)
+        return [r.name for r in self._selection.shown_by.get(group, ())]
 
     def _miss(self, where: Range, present: NDArray[np.bool_], unusable: int) -> None:
         """Refuse a range with absent events, or say why they may be absent.

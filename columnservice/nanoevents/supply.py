@@ -5,7 +5,7 @@ What is handed out is not proven yet. Knows the client and ranges; neither uproo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -74,7 +74,9 @@ class Supply:
         local: LocalKeys,
         columns: Mapping[str, Column],
         references: Iterable[Column],
+        shown_by: Callable[[str], Iterable[str]],
     ) -> None:
+        self._shown_by = shown_by
         self._offer, self._catalogue, self._local = offer, catalogue, local
         self.source = Source(offer.service.url, catalogue.dataset)
         self._offered = columns
@@ -151,9 +153,10 @@ class Supply:
         return self._read(self._ask(where, wanted), wanted)
 
     def _expected(self) -> list[str]:
-        """Columns that this analysis is known to use."""
+        """Columns that this analysis is known to use, with what shows that their objects match."""
         told = (*self._offer.prefetch, *MEMORY.touched(self.source))
-        return [n for n in dict.fromkeys(told) if n in self._columns]
+        names = [n for n in dict.fromkeys(told) if n in self._columns]
+        return list(dict.fromkeys([*names, *(r for n in names for r in self._shown_by(n))]))
 
     def _cheapest(self) -> str:
         """A Column to ask for when only ``hasParent`` is wanted, which comes with every reply."""
