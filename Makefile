@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: help demo check test lint soak system-packages clean
+.PHONY: help demo check test lint bench soak system-packages clean
 
 help:
 	@echo "make demo    the whole way on synthetic files: make demo DEMO='--experiment atlas --keep'"
 	@echo "make check   formatting, types, layers, fast tests (no server is started)"
 	@echo "make test    all of that and all tests, with real servers"
+	@echo "make bench   join and gather against what a user would do otherwise"
 	@echo "make soak    long torture"
 	@echo "make clean   removes .venv and what tools leave"
 
@@ -20,6 +21,9 @@ check: lint
 
 test: system-packages lint
 	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 soak: $(STAMP) system-packages
 	$(BIN)/python -m pytest -m soak
