@@ -43,7 +43,9 @@ def serve(
     demand_writable(settings.home)
     # Read when Numba is loaded: compiled once under the home, then found there by every process.
     os.environ["NUMBA_CACHE_DIR"] = str(settings.kernel_cache_dir)
+    from columnservice.delivery.process import start_template
 
+    start_template()  # it loads while this process does
     from columnservice.api.app import create_app
     from columnservice.api.server import DrainingServer
 

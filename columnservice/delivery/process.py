@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -19,7 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 from columnservice.delivery.pulse import Pulse, Stillness
 from columnservice.delivery.workshop import WorkerSettings, perform, start
 
-CONTEXT = multiprocessing.get_context("spawn")
+CONTEXT = multiprocessing.get_context("forkserver")
 # An idle process that does not say for so long that it runs gets no task, and then is frozen.
 QUIET_SECONDS = 3.0
 FROZEN_SECONDS = 10.0
@@ -27,14 +28,24 @@ DEATH = (ProcessExpired, BrokenProcessPool)
 """What a task's future holds when its process died."""
 
 
+def start_template() -> None:
+    """Have the process from which workers are forked begin to load; returns at once.
+
+    ``NUMBA_CACHE_DIR`` must be set by then. Starting a worker does the same, if need be again.
+    """
+    CONTEXT.set_forkserver_preload(["columnservice.delivery.template"])
+    forkserver.ensure_running()
+
+
 class WorkerProcess:
-    """A spawned process with everything loaded, or about to be.
+    """A process forked from the template, with everything loaded, or about to be.
 
     Args:
         settings: what it must know.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
+        start_template()
         self.pulse = Pulse(CONTEXT)
         self.age = Stillness(lambda: 0)
         self._beating = Stillness(lambda: self.pulse.beats)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import BaseContext
 
 _READY, _LEAVING, _BEGUN, _PROGRESS, _BEATS = range(5)
 # A watcher that was itself asleep must not take its own sleep for the other's.
@@ -19,10 +19,10 @@ class Pulse:
     """Counters that the worker writes and the service reads; only ``leave`` goes the other way.
 
     Args:
-        context: of the processes that share it; it travels to the worker when that is spawned.
+        context: of the processes that share it; it travels to the worker when that starts.
     """
 
-    def __init__(self, context: SpawnContext) -> None:
+    def __init__(self, context: BaseContext) -> None:
         self._counts = context.RawArray("Q", 5)
 
     def _add(self, which: int) -> None:

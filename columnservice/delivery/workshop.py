@@ -1,4 +1,4 @@
-"""What runs inside a worker process: loading everything first, then one task after another.
+"""What runs inside a worker process: one task after another, with everything loaded before.
 
 A worker holds open files, the cache and compiled kernels. It ends when the service ends, however
 that went, and when the service says so. Knows no catalogue and no request.
@@ -57,31 +57,21 @@ class _Worker:
 
 
 def start(settings: WorkerSettings, pulse: Pulse) -> None:
-    """Make this process a worker: load and compile everything that a task needs."""
-    os.environ["NUMBA_CACHE_DIR"] = str(settings.kernel_cache_dir)
+    """Make this process a worker: load whatever the template had not loaded."""
     _Worker.settings, _Worker.pulse = settings, pulse
     signal.signal(signal.SIGTERM, _terminated)
     for work in (_end_with_service, _beat):
         threading.Thread(target=work, name=work.__name__, daemon=True).start()
-    import columnservice.delivery.check
-    import columnservice.formats
+    import XRootD.client
+
+    from columnservice.delivery import template
     from columnservice.reader import progress
 
-    columnservice.formats.compile_kernels()
-    _load_what_others_load_late()
+    assert XRootD.client
+    assert template
     tools()
     progress.watch(pulse.progress)
     pulse.be_ready()
-
-
-def _load_what_others_load_late() -> None:
-    """Have libraries import what they import at first use: on a busy host that takes seconds."""
-    import numpy as np
-    import pyarrow as pa
-    import XRootD.client
-
-    assert XRootD.client
-    pa.array(np.zeros(1))
 
 
 def _terminated(*_: object) -> None:

@@ -24,9 +24,11 @@ from columnservice.demo.process import free_port
 from columnservice.settings import Settings
 from tests.soak import vandals
 from tests.support.pairs import JudgedPair, judged_pair
-from tests.support.site import Site, children, is_worker, site
+from tests.support.site import Site, site, template_of, workers_of
 
-SPAWN = multiprocessing.get_context("spawn")
+# Clients are forked from a process that has loaded what they need: most of their lives is work.
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["tests.soak.vandals"])
 KILLS = int(os.environ.get("COLUMNSERVICE_SOAK_KILLS", "1000"))
 CLIENTS = 4
 PATIENCE_SECONDS = 240
@@ -67,7 +69,11 @@ class Service:
         self.process.wait()
 
     def workers(self) -> list[int]:
-        return [pid for pid in children(self.process.pid) if is_worker(pid)]
+        return workers_of(self.process.pid)
+
+    def templates(self) -> list[int]:
+        template = template_of(self.process.pid)
+        return [] if template is None else [template]
 
     def answers(self) -> bool:
         with contextlib.suppress(urllib3.exceptions.HTTPError):
@@ -93,16 +99,16 @@ class Vandalism:
         self._port_file.write_text(service.url)
         columns = place.columns(COLUMNS)
         # Without a lock, which a killed client would keep: a count that is lost does not matter.
-        self.answered = SPAWN.Value("Q", lock=False)
+        self.answered = FORK.Value("Q", lock=False)
         self._told = (self._port_file, pair, place.dataset, place.uuid, columns, self.answered)
         self._started = 0
         self.clients = [self._client() for _ in range(CLIENTS)]
-        self.killed = {"service": 0, "worker": 0, "client": 0}
+        self.killed = {"service": 0, "template": 0, "worker": 0, "client": 0}
 
     def _client(self) -> multiprocessing.process.BaseProcess:
         self._started += 1
         arguments = (*self._told, self._started)
-        client = SPAWN.Process(target=vandals.be_client, args=arguments, daemon=True)
+        client = FORK.Process(target=vandals.be_client, args=arguments, daemon=True)
         client.start()
         return client
 
@@ -111,7 +117,7 @@ class Vandalism:
 
     def kill_one(self) -> None:
         """Kill one of all processes; workers most often, for they are what writes."""
-        who = self.random.choice(["worker"] * 6 + ["client"] * 3 + ["service"])
+        who = self.random.choice(["worker"] * 10 + ["client"] * 6 + ["service"] * 3 + ["template"])
         if who == "service":
             self.service.kill()
             self.service.start()
@@ -122,11 +128,11 @@ class Vandalism:
             self.clients[place].join()
             self.clients[place] = self._client()
         else:
-            workers = self.service.workers()
-            if not workers:
+            pids = self.service.workers() if who == "worker" else self.service.templates()
+            if not pids:
                 return
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(self.random.choice(workers)), signal.SIGKILL)
+                os.kill(int(self.random.choice(pids)), signal.SIGKILL)
         self.killed[str(who)] += 1
 
     def stop(self) -> None:

@@ -86,7 +86,7 @@ class Site:
 
     def workers(self) -> list[int]:
         """Pids of the worker processes."""
-        return [pid for pid in children(self.service.process.pid) if is_worker(pid)]
+        return workers_of(self.service.process.pid)
 
 
 def children(pid: int) -> list[int]:
@@ -98,11 +98,19 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def is_worker(pid: int) -> bool:
-    """Whether a child of a service is one of its workers, and not Python's resource tracker."""
-    with contextlib.suppress(OSError):
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+def template_of(pid: int) -> int | None:
+    """The process from which a service forks its workers; None while there is none."""
+    for child in children(pid):
+        with contextlib.suppress(OSError):
+            if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+    return None
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a service, without Python's resource tracker."""
+    template = template_of(pid)
+    return [] if template is None else children(template)
 
 
 class Later:
