@@ -45,7 +45,10 @@ def add(connection: sa.Connection, dataset: Row, urls: Iterable[str]) -> int:
     before = _count(connection, dataset)
     told = {"dataset_id": dataset.id, "status": "pending", **NOT_OPENED, **NO_FAILURE}
     insert_new(connection, files, [{**told, "url": url} for url in dict.fromkeys(urls)])
-    return _count(connection, dataset) - before
+    new = _count(connection, dataset) - before
+    if new:
+        changed(connection, dataset.id)
+    return new
 
 
 def declare(connection: sa.Connection, dataset: Row, entries: Sequence[ManifestEntry]) -> int:

@@ -354,7 +354,16 @@ def _become_a_directory(path):
     path.mkdir()
 
 
+def _change_a_value(path):
+    """As a bad disk does: a whole file whose structure says nothing against it."""
+    content = bytearray(path.read_bytes())
+    place = content.index(truth(1).column("items").to_numpy().tobytes())
+    content[place + 8 * 250] ^= 1
+    path.write_bytes(content)
+
+
 DAMAGES = [_truncate, _zero, _spoil_magic, _spoil_footer, _empty, _become_a_directory]
+DAMAGES.append(_change_a_value)
 DAMAGES.append(lambda path: path.unlink())
 
 

@@ -25,6 +25,12 @@ def test_an_origin_whose_name_only_begins_like_another_is_not_cached():
     assert replicas_of(url, caches) == (url,)
 
 
+@pytest.mark.parametrize("origin", ["root://origin", "root://origin:1094", "root://Origin:1094/"])
+@pytest.mark.parametrize("url", ["root://origin//a.root", "root://origin:1094//a.root"])
+def test_the_usual_port_may_be_written_or_left_out(origin, url):
+    assert replicas_of(url, {origin: "root://cache:1095"}) == ("root://cache:1095//a.root", url)
+
+
 def test_a_local_path_is_its_own_only_replica():
     assert replicas_of("/data/a.root", {"root://o:1": "root://c:1"}) == ("/data/a.root",)
 

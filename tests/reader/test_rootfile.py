@@ -36,6 +36,12 @@ def test_the_file_opened_must_be_the_one_registered(tmp_path):
         numbers(FilePool(), location)
 
 
+@pytest.mark.parametrize("name", ["a:b.root", "12:30.root", "a.root:Events"])
+def test_a_colon_in_a_name_is_part_of_the_name(tmp_path, name):
+    path = write(tmp_path / name, start=3)
+    assert numbers(FilePool(), FileLocation(name, (str(path),), "Events"))[0] == 3
+
+
 def test_a_file_replaced_while_open_is_noticed(tmp_path):
     path = write(tmp_path / "a.root")
     pool, location = FilePool(), FileLocation("a", (str(path),), "Events", identity_of(path))
