@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     partition_events: int = Field(default=20_000, ge=1)
     """Target size of a Partition."""
     cache_limit_bytes: int = Field(default=20_000 * MEGABYTE, gt=0)
+    index_limit_bytes: int = Field(default=20_000 * MEGABYTE, gt=0)
+    """Size of EventIndexes and TakeIndexes (8 and 13 bytes an event); longest unused go first."""
     open_files: int = Field(default=64, ge=1)
     """Parent files kept open per worker."""
     deadline_seconds: float = Field(default=60.0, gt=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from columnservice.alignment.tidy import note_use
 from columnservice.errors import Unavailable
 
 
@@ -41,6 +42,7 @@ def open_arrow(path: Path) -> pa.RecordBatch | None:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batch = reader.get_batch(0)
         batch.validate(full=False)
+        note_use(path)
     except (OSError, pa.ArrowException, IndexError):
         return None
     return batch

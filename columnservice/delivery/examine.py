@@ -5,11 +5,13 @@ The work is done in worker processes. Knows the catalogue; no HTTP, and no Piece
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from columnservice.alignment.eventindex import eventindex_path
+from columnservice.alignment.tidy import Indexes
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.check import check
 from columnservice.delivery.materialise import make_keys, take_path
@@ -22,6 +24,7 @@ from columnservice.model import Dataset, FileRecord, LumiRange, OfferedColumn
 from columnservice.reader import location_of
 from columnservice.settings import Settings
 
+log = logging.getLogger(__name__)
 CHECKS = "checks"
 OpenDeclared = Callable[[Dataset, Sequence[LumiRange]], None]
 
@@ -48,6 +51,7 @@ class Examiner:
         self._catalogue = catalogue
         self._workers = workers
         self._open_declared = open_declared
+        self.indexes = Indexes(settings.index_dir, settings.index_limit_bytes)
 
     def examine(
         self,
@@ -84,7 +88,15 @@ class Examiner:
         join, _ = join_task(dataset, parent, parents, local)
         above = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
         task = CheckTask(join, columns, above, self._settings.witness_events, uploaded)
-        return record, self._workers.result(self._workers.submit(check, task))
+        result = self._workers.result(self._workers.submit(check, task))
+        self._tidy()
+        return record, result
+
+    def _tidy(self) -> None:
+        """Every join passes here, so indexes do not grow beyond their limit."""
+        removed = self.indexes.tidy()
+        if removed:
+            log.info("%d indexes that were not used for long are removed", removed)
 
     def _demand_listed_lumis(self, parent: Dataset, parents: Parents) -> None:
         """Make the parents' EventIndexes; their events must lie where the catalogue looks."""

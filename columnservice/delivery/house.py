@@ -126,6 +126,9 @@ def open_house(settings: Settings) -> House:
     freshness = Freshness(settings.revalidate_seconds, settings.revalidate_wait_seconds)
     delivery = Delivery(settings, catalogue, cache, workers, registrar, freshness, metrics)
     metrics.cache(cache.stats)
+    indexes = registrar.examiner.indexes
+    indexes.tidy()
+    metrics.gauge("index_bytes", "Size of EventIndexes and TakeIndexes", lambda: indexes.size_bytes)
     metrics.gauge("pieces_in_flight", "Pieces that are being made", lambda: delivery.making)
     metrics.gauge("streams", "Replies on their way", lambda: delivery.streams)
     metrics.gauge(
