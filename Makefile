@@ -9,7 +9,7 @@ help:
 	@echo "make demo    the whole way on synthetic files: make demo DEMO='--experiment atlas --keep'"
 	@echo "make check   formatting, types, layers, fast tests (no server is started)"
 	@echo "make test    all of that and all tests, with real servers"
-	@echo "make bench   join and gather against what a user would do otherwise"
+	@echo "make bench   side by side with what a user would do otherwise: make bench BENCH='join-*'"
 	@echo "make soak    long torture"
 	@echo "make clean   removes .venv and what tools leave"
 

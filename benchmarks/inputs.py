@@ -1,0 +1,89 @@
+"""Generated inputs with the structure of real ones: luminosity blocks, many files, jagged content.
+
+Everything follows from a seed. Knows no ROOT file; what needs files takes them from the demo.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from columnservice.model import Keys, Ragged, plain
+
+EVENTS_PER_BLOCK = 500
+PARENT_FILES = 8
+# Of each block, the local file lacks some events (its own filters), and a few blocks have no
+# parent (a parent file that was lost).
+KEPT, FOUND = 0.95, 0.995
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A local file and its parents: EventKeys in row order."""
+
+    local: Keys
+    parents: tuple[Keys, ...]
+
+
+def _keys(block: NDArray[np.int64], event: NDArray[np.uint64]) -> Keys:
+    """Two runs of data; block numbers count within the run."""
+    half = int(block.max(initial=0)) // 2 + 1
+    run = np.where(block < half, 362_104, 362_105).astype(np.uint32)
+    return Keys(run, (block % half + 1).astype(np.uint32), event)
+
+
+def blocks_of(events: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Sizes of luminosity blocks that hold this many events together."""
+    sizes = np.maximum(1, rng.poisson(EVENTS_PER_BLOCK, events // EVENTS_PER_BLOCK * 2 + 8))
+    ends = np.cumsum(sizes)
+    last = int(np.searchsorted(ends, events))
+    sizes = sizes[: last + 1].copy()
+    sizes[-1] -= int(ends[last]) - events
+    return sizes
+
+
+def natural(events: int, seed: int = 1) -> Sample:
+    """Both in the order in which events were made, within blocks; blocks in an order of their own.
+
+    Args:
+        events: of the local file.
+        seed: another seed, another sample.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = blocks_of(int(events / KEPT), rng)
+    block = np.repeat(np.arange(len(sizes)), sizes)
+    # Event numbers ascend with gaps: a trigger took some of all collisions.
+    event = np.cumsum(rng.integers(1, 9, len(block))).astype(np.uint64)
+    keys = _keys(block, event)
+    parts = np.array_split(rng.permutation(len(sizes)), PARENT_FILES)
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    ranges = [np.arange(a, b) for a, b in itertools.pairwise(starts)]
+    lost = rng.random(len(sizes)) > FOUND
+    parents = tuple(
+        keys[np.concatenate([np.zeros(0, np.int64), *(ranges[b] for b in part if not lost[b])])]
+        for part in parts
+    )
+    order = np.concatenate([ranges[b] for b in rng.permutation(len(sizes))])
+    kept = np.sort(rng.choice(len(order), min(events, len(order)), replace=False))
+    return Sample(keys[order[kept]], parents)
+
+
+def shuffled(events: int, seed: int = 1) -> Sample:
+    """The same events; the rows of every file in a random order."""
+    sample = natural(events, seed)
+    rng = np.random.default_rng(seed + 1)
+    return Sample(
+        sample.local[rng.permutation(len(sample.local))],
+        tuple(keys[rng.permutation(len(keys))] for keys in sample.parents),
+    )
+
+
+def jagged(events: int, items_per_event: int, seed: int = 1) -> Ragged:
+    """A float32 field of a collection, Poisson numbers of objects an event."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(items_per_event, events)
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return plain(rng.random(int(offsets[-1]), np.float32), offsets)

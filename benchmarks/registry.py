@@ -1,0 +1,72 @@
+"""All benchmarks: one entry per room, with its rows, their targets and its sizes.
+
+Imports none of them. The targets are ratios on the development machine (two cores).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from benchmarks.measure import Size, Target
+
+
+@dataclass(frozen=True)
+class Room:
+    """One module of benchmarks.
+
+    Attributes:
+        module: has ``rows(options) -> Iterator[Row]``.
+        targets: the rows that it makes.
+        sizes: the sizes that it knows; ``join_events`` is set by ``--join-events``.
+        environment: variables of the process that it runs in.
+    """
+
+    module: str
+    targets: tuple[Target, ...]
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+# Joins are compared on one thread each: the peers read these before they start.
+ONE_THREAD = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
+
+ROOMS = (
+    Room(
+        "benchmarks.joins",
+        (Target("join-natural/best-peer", 5.0), Target("join-shuffled/best-peer", 2.0)),
+        {"join_events": Size(4_000_000, 20_000, "events of the local file")},
+        ONE_THREAD,
+    ),
+)
+
+
+def sizes() -> dict[str, Size]:
+    """All sizes of all rooms, by name."""
+    return {name: size for room in ROOMS for name, size in room.sizes.items()}
+
+
+def selected(patterns: Sequence[str]) -> dict[str, tuple[Target, ...]]:
+    """The rows that patterns mean, by module: ``join-natural/*``, ``join-natural``, ``*memcpy``.
+
+    Args:
+        patterns: names, beginnings of names up to a slash, or shell patterns; none for all.
+
+    Raises:
+        LookupError: a pattern means no row.
+    """
+    for pattern in patterns:
+        if not any(_means(pattern, t.name) for room in ROOMS for t in room.targets):
+            raise LookupError(pattern)
+    found = {
+        room.module: tuple(
+            t for t in room.targets if not patterns or any(_means(p, t.name) for p in patterns)
+        )
+        for room in ROOMS
+    }
+    return {module: targets for module, targets in found.items() if targets}
+
+
+def _means(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or name.startswith(f"{pattern}/")
