@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import cache
 from typing import Annotated, Any, Literal
 
-import pyarrow as pa
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Receive, Scope, Send
 
 from columnservice import wire
 from columnservice.api.auth import Caller, Principal, demand_read
-from columnservice.api.problems import unexpected
+from columnservice.api.replies import Begun, GrowingReply, WholeReply, headers_of, whole_parts
 from columnservice.api.rooms import Home
 from columnservice.catalogue.columns import columns_of
 from columnservice.catalogue.partitions import partitions_of
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
-from columnservice.delivery.stream import Assembled, Stream
+from columnservice.delivery.stream import Stream
 from columnservice.delivery.uploads import record_of
-from columnservice.errors import ColumnServiceError, RequestError, problem
+from columnservice.errors import RequestError
 from columnservice.formats import format_named
 from columnservice.model import Column
 
@@ -88,103 +85,44 @@ def list_partitions(
     return {"partitions": [[p.start, p.stop] for p in parts]}
 
 
-class _Chunks:
-    """A file that Arrow writes to; what was written is taken out piece by piece."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        self._parts.append(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def take(self) -> bytes:
-        data, self._parts = b"".join(self._parts), []
-        return data
-
-
 @cache
 def _openers() -> CapacityLimiter:
     """Threads that open requests."""
     return CapacityLimiter(OPENERS)
 
 
-class _Reply(StreamingResponse):
-    """The Arrow stream of a reply; however it ends, the reply is closed."""
-
-    media_type = wire.MEDIA_TYPE
-
-    def __init__(
-        self, stream: Stream, first: Assembled | None, house: House, compression: str | None
-    ) -> None:
-        body = _body(stream, first, house, compression)
-        super().__init__(body, headers={"Cache-Control": "no-store", **_etag(stream)})
-        self._stream = stream
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._stream.close()
-
-
-def _etag(stream: Stream) -> dict[str, str]:
-    """The header by which a client asks again whether what it holds is still right."""
-    return {"ETag": f'"{stream.state}"'} if stream.state else {}
-
-
-async def _next(stream: Stream) -> Assembled | None:
-    """The next batch. While it is being made no thread waits, so the others can be answered."""
-    future = await to_thread.run_sync(stream.next)
-    if future is None:
-        return None
-    # Others may wait for the same batch: who leaves must not cancel it.
-    batch: Assembled = await asyncio.shield(asyncio.wrap_future(future))
-    return batch
-
-
-async def _body(
-    stream: Stream, first: Assembled | None, house: House, compression: str | None
-) -> AsyncIterator[bytes]:
-    """The Arrow stream of a reply, batch by batch.
-
-    A failure after the first batch ends the stream with an empty batch that carries the problem,
-    and without end-of-stream: no client can take it for a whole reply.
-    """
-    sink = _Chunks()
-    about = {wire.PROVENANCE: json.dumps(stream.provenance)}
-    schema = (first[0].schema if first else stream.empty().schema).with_metadata(about)
-    options = pa.ipc.IpcWriteOptions(compression=compression)
-    writer = pa.ipc.new_stream(sink, schema, options=options)
-
-    def written(batch: Assembled) -> bytes:
-        writer.write_batch(batch[0], custom_metadata=batch[1])
-        return sink.take()
-
+def _begun(stream: Stream, held: str | None) -> Begun | Response:
+    """What there is of a reply; or the reply, if the client holds the very same already."""
     try:
-        batch = first
-        while batch is not None:
-            data = await to_thread.run_sync(written, batch)
-            house.metrics.sent(len(data))
-            yield data
-            batch = await _next(stream)
-    except Exception as error:
-        known = error if isinstance(error, ColumnServiceError) else unexpected(error)
-        house.metrics.broken_stream()
-        empty = pa.RecordBatch.from_pylist([], schema=schema)
-        about = pa.KeyValueMetadata({wire.PROBLEM: json.dumps(problem(known))})
-        yield written((empty, about))
-        return
-    writer.close()
-    yield sink.take()
+        if stream.state and held == f'"{stream.state}"':
+            stream.close()
+            return Response(status_code=304, headers=headers_of(stream))
+        return Begun.of(stream)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _opened(
+    house: House, request: ColumnRequest, compression: str | None, held: str | None
+) -> Future[Stream] | Begun | Response:
+    """All that can be done in one go: where everything is cached that is the whole reply."""
+    opening = house.delivery.open(request)
+    if not opening.done():
+        return opening
+    begun = _begun(opening.result(), held)
+    return begun if isinstance(begun, Response) else _whole(house, begun, compression)
+
+
+def _whole(house: House, begun: Begun, compression: str | None) -> Begun | Response:
+    """The reply, if every batch is there; compressed ones are made as they are sent."""
+    if begun.waiting is not None or not begun.ready or compression is not None:
+        return begun
+    try:
+        return WholeReply(begun, whole_parts(begun), house)
+    except BaseException:
+        begun.stream.close()
+        raise
 
 
 async def _answer(
@@ -198,16 +136,19 @@ async def _answer(
     if request.start > request.stop:
         raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
     # Origins are asked in threads of their own: a slow one is in nobody else's way.
-    opening = await to_thread.run_sync(house.delivery.open, request, limiter=_openers())
-    stream = await asyncio.wrap_future(opening)
+    found = await to_thread.run_sync(_opened, house, request, compression, held, limiter=_openers())
+    if isinstance(found, Future):
+        stream = await asyncio.wrap_future(found)
+        found = await to_thread.run_sync(_begun, stream, held)
+    if isinstance(found, Response):
+        return found
     try:
-        if stream.state and held == f'"{stream.state}"':
-            stream.close()
-            return Response(status_code=304, headers=_etag(stream))
-        return _Reply(stream, await _next(stream), house, compression)
+        begun = await found.with_first()
     except BaseException:
-        stream.close()
+        found.stream.close()
         raise
+    whole = await to_thread.run_sync(_whole, house, begun, compression)
+    return whole if isinstance(whole, Response) else GrowingReply(begun, house, compression)
 
 
 @router.get("/columns/data")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,8 @@ class Database:
             _prepare_sqlite(engine)
         self._engine = engine
         self._writer = engine.execution_options(**{_WRITES: True})
+        self._watching: sqlite3.Connection | None = None
+        self._watch_lock = threading.Lock()
 
     def _make_directory(self) -> None:
         directory = Path(self._url.database or "").parent
@@ -132,8 +135,29 @@ class Database:
                 ) from None
             raise
 
+    def version(self) -> int | None:
+        """What is another number after every commit of any process; None where that is costly.
+
+        SQLite tells in microseconds (https://www.sqlite.org/pragma.html#pragma_data_version).
+        """
+        if not self.is_sqlite or self._url.database in (None, "", ":memory:"):
+            return None
+        with self._watch_lock:
+            try:
+                if self._watching is None:
+                    # One that never writes: it sees the commits of all others.
+                    uri = f"{Path(str(self._url.database)).absolute().as_uri()}?mode=rw"
+                    self._watching = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                return int(self._watching.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:  # whoever reads now says what is wrong
+                return None
+
     def close(self) -> None:
         """Close all connections."""
+        with self._watch_lock:
+            if self._watching is not None:
+                self._watching.close()
+                self._watching = None
         self._engine.dispose()
 
 

@@ -6,6 +6,7 @@ Knows no files and opens no transaction.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -50,6 +51,21 @@ def find(connection: sa.Connection, name: str) -> Row:
         near = nearest(name, known)
         raise UnknownDataset(f"No dataset {name!r}" + (f"; {near}" if near else "."))
     return _row(found)
+
+
+def editions(connection: sa.Connection, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Identifier and revision of each Dataset, in one query.
+
+    Raises:
+        UnknownDataset: there is none of a name; names the nearest.
+    """
+    query = sa.select(datasets.c.name, datasets.c.id, datasets.c.revision)
+    rows = connection.execute(query.where(datasets.c.name.in_(names)))
+    found = {name: (int(identifier), int(revision)) for name, identifier, revision in rows}
+    for name in names:
+        if name not in found:
+            find(connection, name)
+    return tuple(found[name] for name in names)
 
 
 def every(connection: sa.Connection) -> tuple[Dataset, ...]:

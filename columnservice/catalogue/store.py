@@ -42,6 +42,7 @@ class Catalogue:
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self._remembered: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._editions: dict[tuple[str, ...], tuple[int | None, tuple[tuple[int, int], ...]]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -265,9 +266,21 @@ class Catalogue:
             names: the Datasets.
             make: derives it; runs without a lock, perhaps twice at once.
         """
+        return self._remember((what, *self.edition(names)), make)
+
+    def edition(self, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+        """What is another one as soon as a File of one of these Datasets changes."""
+        # Asked first: what is committed meanwhile must not be taken for known.
+        version, key = self._database.version(), tuple(names)
+        known_at, known = self._editions.get(key, (None, ()))
+        if version is not None and known_at == version:
+            return known
         with self._database.reading() as connection:
-            rows = [datasets.find(connection, name) for name in names]
-        return self._remember((what, *((r.id, r.revision) for r in rows)), make)
+            found = datasets.editions(connection, names)
+        if len(self._editions) > _REMEMBERED:
+            self._editions.clear()
+        self._editions[key] = version, found
+        return found
 
     def _remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         with self._lock:

@@ -6,12 +6,9 @@ Knows the paths and headers of data requests; neither Columns nor local files.
 from __future__ import annotations
 
 import json
-import sys
-import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -20,6 +17,7 @@ from columnservice.client.reply import Reply, join, read_beginning, read_reply, 
 from columnservice.client.replycache import ReplyCache
 from columnservice.client.report import LEDGER, Fetched
 from columnservice.client.transport import NOT_MODIFIED, Answer, Transport
+from columnservice.client.waiting import WAITS
 from columnservice.errors import OutOfRange, TruncatedReply, Unreachable
 
 PROGRESS_AFTER_SECONDS = 2.0
@@ -225,17 +223,6 @@ def _warn_of_age(url: str) -> None:
         )
 
 
-@contextmanager
-def progress(what: str) -> Iterator[None]:
+def progress(what: str) -> AbstractContextManager[None]:
     """Says on stderr what is being waited for, once the wait has become long."""
-
-    def say() -> None:
-        print(f"columnservice: waiting for {what} …", file=sys.stderr, flush=True)
-
-    timer = threading.Timer(PROGRESS_AFTER_SECONDS, say)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return WAITS.during(what, PROGRESS_AFTER_SECONDS)

@@ -87,7 +87,7 @@ class Reply:
         return parts[0] if len(parts) == 1 else concatenate(column, parts)
 
 
-def read_reply(body: bytes, start: int, stop: int) -> Reply:
+def read_reply(body: bytes | memoryview, start: int, stop: int) -> Reply:
     """The checked reply to a request for rows ``start`` to ``stop``.
 
     Raises:
@@ -109,7 +109,7 @@ def read_reply(body: bytes, start: int, stop: int) -> Reply:
     return Reply(start, stop, tuple(parsed.batches), parsed.schema)
 
 
-def read_beginning(body: bytes, start: int) -> Reply | None:
+def read_beginning(body: bytes | memoryview, start: int) -> Reply | None:
     """The whole batches of a body that broke off; None where there are none.
 
     Raises:
@@ -151,7 +151,7 @@ class _Parsed:
     unreadable: str = ""
 
 
-def _parse(body: bytes) -> _Parsed:
+def _parse(body: bytes | memoryview) -> _Parsed:
     """Every batch up to the end, a problem, or what cannot be read."""
     found = _Parsed([], pa.schema([]))
     try:

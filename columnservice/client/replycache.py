@@ -29,7 +29,7 @@ _written: dict[str, int] = {}
 """Directory → bytes that this process wrote since it last looked at the total."""
 
 
-def _check(body: bytes) -> str:
+def _check(body: bytes | memoryview) -> str:
     return hashlib.blake2b(body, digest_size=8).hexdigest()
 
 
@@ -88,7 +88,7 @@ class ReplyCache:
             self._remove(path)
         return None
 
-    def put(self, key: str, etag: str, body: bytes) -> bool:
+    def put(self, key: str, etag: str, body: bytes | memoryview) -> bool:
         """Keep a reply; False where it has no usable ETag, is too large, or the disk refuses."""
         match = _ETAG.fullmatch(etag)
         if match is None or len(body) > self.limit_bytes * _KEEP_FRACTION:

@@ -24,7 +24,7 @@ from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.parts import Parts
 from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
-from columnservice.delivery.provenance import provenance_of, state_of
+from columnservice.delivery.plans import Planned, Plans, planned
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.uploads import record_of
@@ -55,6 +55,7 @@ class Delivery:
         self._registrar = registrar
         self._freshness = freshness
         self._metrics = metrics
+        self._plans = Plans(catalogue)
         self._parts = Parts(cache, workers, registrar.examiner, settings.index_dir, metrics)
         self._places = Places(settings.queue_limit)
         # A thread for each place: who has one never waits for a thread.
@@ -103,14 +104,18 @@ class Delivery:
             RequestError, AlignmentError: it cannot be served as asked.
             Unavailable: too many wait already, or the service ends.
         """
+        opened: Future[Stream] = Future()
+        known = self._plans.recall(request)
+        if known is not None:
+            opened.set_result(self._stream(known))
+            return opened
         dataset = self._catalogue.dataset(request.dataset)
         if dataset.parent is not None and self._has_declared(dataset.parent):
             parent = self._catalogue.dataset(dataset.parent)
             record = self._local(request)
             if self._catalogue.declared(parent.name, record.lumis):
                 return self._open_later(request, parent, record)
-        opened: Future[Stream] = Future()
-        opened.set_result(self._stream(request))
+        opened.set_result(self._stream(self._planned(request)))
         return opened
 
     def _open_later(
@@ -120,7 +125,7 @@ class Delivery:
 
         def work() -> Stream:
             self._registrar.open_declared(parent, record.lumis)
-            return self._stream(request)
+            return self._stream(self._planned(request))
 
         share = Share(self._places)
         future = self._begin(share, work)
@@ -134,14 +139,19 @@ class Delivery:
         index_dir = self._settings.index_dir
         return record_of(self._catalogue, index_dir, request.dataset, request.file)
 
-    def _stream(self, request: ColumnRequest) -> Stream:
-        found = plan(
-            self._catalogue,
-            request,
-            self._local(request),
-            self._settings.partition_events,
-            self._settings.xcaches,
-        )
+    def _planned(self, request: ColumnRequest) -> Planned:
+        """A request, worked out now."""
+        parent = self._catalogue.dataset(request.dataset).parent or ""
+
+        def work() -> Planned:
+            record, settings = self._local(request), self._settings
+            args = (record, settings.partition_events, settings.xcaches)
+            return planned(plan(self._catalogue, request, *args), parent)
+
+        return self._plans.make(request, (request.dataset, *((parent,) if parent else ())), work)
+
+    def _stream(self, told: Planned) -> Stream:
+        found = told.plan
         standing = Standing(self._freshness.check(found.parents), found.unusable_parents)
         share = Share(self._places)
         refused = self._draining
@@ -160,15 +170,14 @@ class Delivery:
             share.close()
             self._count(-1)
 
-        parent = self._catalogue.dataset(request.dataset).parent or ""
         stream = Stream(
             found.parts,
             lambda: _empty(found),
             begin,
             self._settings.workers,
             closed,
-            state_of(found) if standing.verified else "",
-            provenance_of(found, parent),
+            told.state if standing.verified else "",
+            told.provenance,
         )
         self._count(+1)
         return stream
