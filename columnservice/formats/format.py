@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.errors import NoEventKeys
-from columnservice.formats.discovery import Readable, discover
+from columnservice.formats.discovery import Readable, Refused, discover
+from columnservice.formats.ntuple import CLASS_NAME, NTuple
 from columnservice.model import (
     BranchRead,
     FormatName,
@@ -26,8 +27,9 @@ from columnservice.model import (
 if TYPE_CHECKING:
     from uproot import ReadOnlyDirectory, TTree
 
-    Offer: TypeAlias = Callable[[TTree], tuple[OfferedColumn, ...]]
-    KeyReads: TypeAlias = Callable[[TTree], tuple[BranchRead, ...]]
+    Tree: TypeAlias = TTree | NTuple
+    Offer: TypeAlias = Callable[[Any], tuple[OfferedColumn, ...]]
+    KeyReads: TypeAlias = Callable[[Any], tuple[BranchRead, ...]]
     LumiRanges: TypeAlias = Callable[[ReadOnlyDirectory], tuple[LumiRange, ...] | None]
 
 
@@ -57,7 +59,8 @@ class Format:
 
     Attributes:
         name: what a user writes.
-        trees: names of the event tree, in order of preference.
+        trees: names of the event tree (a TTree or, with ``ntuples``, an RNTuple), in order of
+            preference.
         offer: every Column of a tree's layout: readable ones with a Recipe, the others with
             ``support="unsupported"`` and a reason. Reads no data but for ``data_names``.
         key_reads: the branches that hold the EventKeys; raises NoEventKeys naming what is missing.
@@ -68,6 +71,7 @@ class Format:
         data_names: names that decide what is offered and are data, JSON-able: files with the same
             branches can differ in them. Reads the first events, or trees beside the events.
         common_scalars: every event scalar that both formats hold is a Witness, beside those named.
+        ntuples: whether the event tree may be an RNTuple; ``offer`` and ``key_reads`` take both.
     """
 
     name: FormatName
@@ -78,6 +82,7 @@ class Format:
     witnesses: tuple[Witness, ...]
     lumi_ranges: LumiRanges
     common_scalars: bool = False
+    ntuples: bool = False
     data_names: Callable[[TTree], Mapping[str, Any]] = _no_data_names
 
 
@@ -88,7 +93,21 @@ def tree_named(directory: ReadOnlyDirectory, name: str) -> TTree | None:
     return directory[name]
 
 
-def scalar_key_reads(tree: TTree, wanted: Mapping[str, Sequence[str]]) -> tuple[BranchRead, ...]:
+def event_tree(directory: ReadOnlyDirectory, name: str) -> Tree | None:
+    """The TTree or RNTuple of that name in a ROOT directory; None where there is none."""
+    if name not in directory or directory.classname_of(name) != CLASS_NAME:
+        return tree_named(directory, name)
+    return NTuple(directory[name])
+
+
+def kind_at(tree: Tree, path: str) -> Readable | Refused | None:
+    """What stands at a path of the event tree; None where there is nothing."""
+    if path not in tree:
+        return None
+    return tree.fields[path].found if isinstance(tree, NTuple) else discover(tree[path])
+
+
+def scalar_key_reads(tree: Tree, wanted: Mapping[str, Sequence[str]]) -> tuple[BranchRead, ...]:
     """Reads of three branches with one number per event each: run, luminosity block, event.
 
     Args:
@@ -101,7 +120,7 @@ def scalar_key_reads(tree: TTree, wanted: Mapping[str, Sequence[str]]) -> tuple[
     found: dict[str, str] = {}
     for part, paths in wanted.items():
         for path in paths:
-            kind = discover(tree[path]) if path in tree else None
+            kind = kind_at(tree, path)
             if part not in found and isinstance(kind, Readable) and kind.depth == 0:
                 found[part] = path
     missing = [part for part in wanted if part not in found]

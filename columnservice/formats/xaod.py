@@ -1,5 +1,7 @@
 """The PHYSLITE and DAOD Formats of ATLAS: xAOD stores as flat branches of ``CollectionTree``.
 
+Files with RNTuples hold the same as fields of ``EventData``.
+
 Columns keep their branch names (``AnalysisElectronsAuxDyn.pt``; characters that no name may have
 become ``_``). Decorated variables of one container can differ in length from event to event, so
 every jagged Column is a shape of its own, and the container is its collection.
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from columnservice.formats.decode import LINK_MEMBERS
 from columnservice.formats.discovery import Readable, Refused, discover, is_element_link
 from columnservice.formats.format import Format, Witness, keys_of_scalars, scalar_key_reads
+from columnservice.formats.ntuple import NTuple
 from columnservice.model import (
     BranchRead,
     Column,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 KEYS = ("runNumber", "lumiBlock", "eventNumber")
 _STORES = re.compile(r"Aux(Dyn)?$")
+_UNNAMABLE = re.compile(r"[^A-Za-z0-9_.]")
 # What becomes what: the variables that xAOD::EventAuxInfo_v1 declares stand in ``EventInfoAux.`` in
 # files of release 21, and in ``EventInfoAuxDyn.`` in PHYSLITE of release 22 and later. Each is
 # offered under both names, so that one Column holds for files of all releases; to xAOD they are the
@@ -82,7 +86,7 @@ def _column_name(path: str) -> str:
     """A Column's name: the branch's own name, behind its store's where it lacks that."""
     first, last = path.partition("/")[0].rstrip("."), path.rpartition("/")[2].rstrip(".")
     name = last if last.startswith(first) else f"{first}.{last}"
-    return re.sub(r"[^A-Za-z0-9_.]", "_", name)
+    return _UNNAMABLE.sub("_", name)
 
 
 def _leaves(branches: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -103,15 +107,37 @@ def _is_whole_link(branch: Any) -> bool:
 def _offered(path: str, branch: Any) -> OfferedColumn:
     """The Column of one leaf."""
     name = _column_name(path)
+    if branch.branches:
+        read = BranchRead(f"{path}/{branch.branches[0].name}", raw=True)
+        return _column(name, path, Readable(LINK_MEMBERS, 0), read, "element_link")
+    return _column(name, path, discover(branch), BranchRead(path))
+
+
+def _fields(ntuple: NTuple) -> Iterator[OfferedColumn]:
+    """The Columns of an RNTuple: ``:`` stands in its names where a TTree has a dot.
+
+    Records of numbers that are links or items of lists are one Column; of other records (stores)
+    each member is one.
+    """
+    whole: set[tuple[str, ...]] = set()
+    for path, field in ntuple.fields.items():
+        if any(field.parts[:n] in whole for n in range(1, len(field.parts))):
+            continue
+        if field.is_record:
+            is_item = bool(field.axes) or is_element_link(field.typename)
+            if not (is_item and isinstance(field.found, Readable)):
+                continue
+            whole.add(field.parts)
+        name = _UNNAMABLE.sub("_", ".".join(part.replace(":", ".") for part in field.parts))
+        name = re.sub(r"\.+", ".", name).rstrip(".")
+        yield _column(name, path, field.found, BranchRead(path))
+
+
+def _column(
+    name: str, path: str, found: Readable | Refused, read: BranchRead, decode: str = "as_is"
+) -> OfferedColumn:
     store, _, variable = name.partition(".")
     collection, field = (_STORES.sub("", store), variable) if variable else (None, None)
-    found: Readable | Refused
-    read, decode = BranchRead(path), "as_is"
-    if branch.branches:
-        found = Readable(LINK_MEMBERS, 0)
-        read, decode = BranchRead(f"{path}/{branch.branches[0].name}", raw=True), "element_link"
-    else:
-        found = discover(branch)
     if isinstance(found, Refused):
         column = Column(
             name, (), 0, collection, field, source=path, support="unsupported", reason=found.reason
@@ -133,27 +159,38 @@ def _moved(offered: OfferedColumn) -> Iterator[OfferedColumn]:
     yield OfferedColumn(column, replace(offered.recipe, column=name))
 
 
-def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
-    """Every leaf of the tree as a Column; of two with one name the first counts."""
+def _branches(tree: TTree) -> Iterator[OfferedColumn]:
+    """The Columns of a TTree."""
     counters = {"n" + b.name for b in tree.branches if b.count_branch is not None}
-    offered: dict[str, OfferedColumn] = {}
     for path, branch in _leaves(tree.branches, ""):
         if path not in counters:
-            one = _offered(path, branch)
-            offered.setdefault(one.column.name, one)
+            yield _offered(path, branch)
+
+
+def offer(tree: TTree | NTuple) -> tuple[OfferedColumn, ...]:
+    """Every leaf of the tree as a Column; of two with one name the first counts."""
+    offered: dict[str, OfferedColumn] = {}
+    for one in _fields(tree) if isinstance(tree, NTuple) else _branches(tree):
+        offered.setdefault(one.column.name, one)
     for one in tuple(offered.values()):
         for moved in _moved(one):
             offered.setdefault(moved.column.name, moved)
     return tuple(offered.values())
 
 
-def key_reads(tree: TTree) -> tuple[BranchRead, ...]:
-    """The three key branches: decorations in newer files, members of the static store in older."""
+def key_reads(tree: TTree | NTuple) -> tuple[BranchRead, ...]:
+    """The three key branches: decorations in newer files, members of the static store in older.
+
+    In an RNTuple colons stand for dots.
+    """
     paths = {
         part: (
             f"EventInfoAuxDyn.{part}",
             f"EventInfoAux./EventInfoAux.{part}",
             f"EventInfoAux.{part}",
+            f"EventInfoAuxDyn:{part}",
+            f"EventInfoAux:.{part}",
+            f"EventInfoAux:{part}",
         )
         for part in KEYS
     }
@@ -168,7 +205,7 @@ def lumi_ranges(_: ReadOnlyDirectory) -> tuple[LumiRange, ...] | None:
 def _format(name: FormatName) -> Format:
     return Format(
         name=name,
-        trees=("CollectionTree",),
+        trees=("CollectionTree", "EventData"),
         offer=offer,
         key_reads=key_reads,
         keys=keys_of_scalars,
@@ -179,6 +216,7 @@ def _format(name: FormatName) -> Format:
         ),
         lumi_ranges=lumi_ranges,
         common_scalars=True,
+        ntuples=True,
     )
 
 

@@ -1,6 +1,7 @@
 """Reading rows: only the baskets that hold them, all branches of a file in one vector read.
 
-Knows branches and rows; neither what a branch means nor where its rows go.
+Rows of an RNTuple are read by ``reader.fields``. Knows branches and rows; neither what a branch
+means nor where its rows go.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
 from columnservice.errors import UnsupportedColumn
+from columnservice.formats.discovery import Refused
+from columnservice.formats.ntuple import NTuple
 from columnservice.formats.ragged import ragged_from_layout
 from columnservice.model import BranchRead, FileLocation, Ragged
+from columnservice.reader.fields import read_fields
 from columnservice.reader.heldreads import ByteRange
 from columnservice.reader.pool import FilePool
 from columnservice.reader.progress import tick
@@ -117,6 +121,8 @@ def _read_open(
 ) -> tuple[tuple[Ragged, ...], int]:
     """Read from one open file; a ValueError, as from uproot itself, says that it is damaged."""
     tree, source = opened.tree, opened.source
+    if isinstance(tree, NTuple):
+        return _read_ntuple(opened, tree, reads, rows, threads)
     ranges: set[ByteRange] = set()
     wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}
     for read in dict.fromkeys(reads):
@@ -141,6 +147,20 @@ def _read_open(
     return tuple(found[read] for read in reads), source_bytes
 
 
+def _read_ntuple(
+    opened: OpenTree, ntuple: NTuple, reads: Sequence[BranchRead], rows: Rows, threads: Any
+) -> tuple[tuple[Ragged, ...], int]:
+    if len(rows) and int(rows[-1]) >= ntuple.num_entries:
+        raise ValueError(f"RNTuple {ntuple.name!r} has {ntuple.num_entries} rows only.")
+    wanted = []
+    for read in reads:
+        field = ntuple.fields.get(read.path)
+        if field is None or isinstance(field.found, Refused):
+            raise UnsupportedColumn(f"{opened.location.lfn} has no readable field {read.path}.")
+        wanted.append(field)
+    return read_fields(ntuple, wanted, rows, opened.source, threads)
+
+
 def read_rows(
     pool: FilePool,
     location: FileLocation,
@@ -155,7 +175,7 @@ def read_rows(
         location: which file.
         reads: the branches; repetitions cost nothing.
         rows: int64, sorted, unique, within the tree.
-        threads: where baskets are decompressed; None: in this thread.
+        threads: where baskets and pages are decompressed; None: in this thread.
 
     Raises:
         FileChanged, FileError, TransportError, NotAllowed: no replica could serve.

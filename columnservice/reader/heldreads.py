@@ -72,7 +72,7 @@ class HeldReads:
     _held: dict[ByteRange, Any] | None = None
 
     def hold(self, ranges: Sequence[ByteRange]) -> int:
-        """Fetch ranges and keep them until ``release``; returns the bytes read.
+        """Fetch ranges and keep them, beside what is held, until ``release``; the bytes read.
 
         Raises:
             OSError: what uproot makes of a failed read.
@@ -80,7 +80,7 @@ class HeldReads:
         merged = coalesce(ranges)
         data = self._fetch(merged)
         starts = np.array([start for start, _ in merged])
-        held = {}
+        held = dict(self._held or {})
         for start, stop in ranges:
             at = merged[int(np.searchsorted(starts, start, side="right")) - 1]
             held[start, stop] = data[at][start - at[0] : stop - at[0]]
@@ -106,6 +106,14 @@ class HeldReads:
     def release(self) -> None:
         """Forget what is held."""
         self._held = None
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        """One range, as uproot asks for it where it needs no more; from memory where held."""
+        held = (self._held or {}).get((start, stop))
+        if held is not None:
+            return Chunk.wrap(self, held, start)
+        found: Chunk = super().chunk(start, stop)  # type: ignore[misc]
+        return found
 
     def chunks(self, ranges: list[ByteRange], notifications: queue.Queue[Chunk]) -> list[Chunk]:
         """What uproot asks a source for; from memory where held."""

@@ -15,6 +15,8 @@ from typing import Any
 import uproot
 
 from columnservice.errors import DamagedFile, FileChanged
+from columnservice.formats.format import event_tree
+from columnservice.formats.ntuple import NTuple
 from columnservice.model import FileIdentity, FileLocation
 from columnservice.reader.faults import DAMAGED
 from columnservice.reader.heldreads import HeldFile, HeldXRootD
@@ -47,10 +49,22 @@ class OpenTree:
 
     @cached_property
     def tree(self) -> Any:
-        """The uproot TTree named by the location, read once."""
-        found = self.directory[self.location.tree]
+        """The event tree named by the location, read once: a TTree of uproot, or our NTuple."""
+        found = event_tree(self.directory, self.location.tree)
+        if found is None:
+            raise KeyError(f"no tree {self.location.tree!r}")
+        if isinstance(found, NTuple):
+            self._read_page_lists(found)
         tick()
         return found
+
+    def _read_page_lists(self, ntuple: NTuple) -> None:
+        """Have all lists of pages, which uproot reads one by one, in one vector read."""
+        self.source.hold(ntuple.page_lists)
+        try:
+            _ = ntuple.cluster_starts
+        finally:
+            self.source.release()
 
     @property
     def source(self) -> Any:

@@ -33,22 +33,28 @@ def test_an_unknown_format_names_the_nearest():
 def test_a_file_without_the_tree_says_which_trees_it_has(data_dir):
     with (
         uproot.open(data_dir / "cms/pfnano.root") as directory,
-        pytest.raises(NoTree, match=r"no tree CollectionTree \(physlite\); it has Events, Lumi"),
+        pytest.raises(
+            NoTree, match=r"no tree CollectionTree or EventData \(physlite\); it has Events, Lumi"
+        ),
     ):
         find_tree(directory, format_named("physlite"))
 
 
 @pytest.mark.parametrize(
-    ("path", "name"),
+    ("path", "name", "said"),
     [
-        ("cms_demo_mini/local_nano_like_8ev_rntuple.root", "nanoaod"),
-        ("atlas_demo_derived/local_60ev_rntuple.root", "physlite"),
+        (
+            "cms_demo_mini/local_nano_like_8ev_rntuple.root",
+            "miniaod",
+            "Events is an RNTuple, which",
+        ),
+        ("atlas_demo_derived/local_60ev_rntuple.root", "nanoaod", "it has the RNTuple EventData"),
     ],
 )
-def test_an_rntuple_is_no_tree_and_is_named_as_what_it_is(data_dir, path, name):
+def test_an_rntuple_that_is_not_the_event_tree_is_named_as_what_it_is(data_dir, path, name, said):
     with (
         uproot.open(data_dir / path) as directory,
-        pytest.raises(NoTree, match="is an RNTuple"),
+        pytest.raises(NoTree, match=said),
     ):
         find_tree(directory, format_named(name))
 
