@@ -39,6 +39,18 @@ ROOMS = (
         {"join_events": Size(4_000_000, 20_000, "events of the local file")},
         ONE_THREAD,
     ),
+    Room(
+        "benchmarks.warm",
+        (
+            Target("warm-http/plain-stream", 2.0),
+            Target("warm-http/flight", 1.0),
+            Target("warm-http-small/flight", 1.0),
+            Target("warm-http/local-zstd", 1.0),
+            Target("warm-http/local-lzma", 20.0),
+            Target("warm-mapped/local-zstd", 5.0),
+        ),
+        {"warm_events": Size(16_000, 200, "events of warm replies, 16 kB each")},
+    ),
 )
 
 
