@@ -8,6 +8,9 @@
     │   ├── UnknownFile               404
     │   ├── UnknownColumn             404
     │   ├── UnsupportedColumn         422
+    │   ├── BadExpression             400
+    │   ├── ColumnExists              409
+    │   ├── ColumnInUse               409
     │   ├── OutOfRange                416
     │   ├── DatasetExists             409
     │   ├── DatasetInUse              409
@@ -25,6 +28,7 @@
     │   ├── ProofMismatch             409
     │   ├── WrongParent               409
     │   └── FileChanged               409
+    ├── FunctionFailed                422   a function that the operator installed
     ├── TransportError (OSError)      502   bytes did not arrive: may be retried, may be skipped
     │   ├── Unreachable               502
     │   ├── TruncatedReply            502
@@ -106,6 +110,26 @@ class UnsupportedColumn(RequestError):
 
     status = 422
     default_remedy = "`columnservice columns DATASET` gives the reason; ask for another column."
+
+
+class BadExpression(RequestError):
+    """The expression of a Column cannot be read, or does not fit the Dataset's Columns."""
+
+    default_remedy = "docs/analysts.md describes the language."
+
+
+class ColumnExists(RequestError):
+    """The Dataset has a Column of that name already."""
+
+    status = 409
+    default_remedy = "Choose another name."
+
+
+class ColumnInUse(RequestError):
+    """Other Columns are computed from the Column."""
+
+    status = 409
+    default_remedy = "Change or remove the columns that are computed from it first."
 
 
 class OutOfRange(RequestError):
@@ -209,6 +233,13 @@ class FileChanged(AlignmentError):
     """A file is not the one that was registered."""
 
     default_remedy = "Run `columnservice dataset refresh` on its dataset."
+
+
+class FunctionFailed(ColumnServiceError):
+    """A Column's function, which the operator installed, failed or gave what it did not promise."""
+
+    status = 422
+    default_remedy = "Tell the function's author; the service's log has the traceback."
 
 
 class TransportError(ColumnServiceError, OSError):
