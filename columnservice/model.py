@@ -34,6 +34,16 @@ REFERENCE_PREFIX = "parent:"
 to show, value by value, that both hold the same objects in the same order."""
 
 
+LOCAL_PREFIX = "local:"
+"""Begins the name of the shape of derived Columns that hold one item for each object of a local
+collection: never the parent's shape, whatever the collection is called there."""
+
+
+def local_shape(collection: str) -> str:
+    """``Muon`` → ``local:Muon``."""
+    return LOCAL_PREFIX + collection
+
+
 @dataclass(frozen=True)
 class Member:
     """One member of an item: ``("", "float32")`` for a plain number, several for a record."""
@@ -123,11 +133,48 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Derivation:
+    """How a Column is computed from other Columns of the same local Dataset.
+
+    Attributes:
+        column: name of the Column.
+        inputs: names of local, parent or derived Columns, in the order in which it is computed.
+        compute: name of the computation in ``delivery.compute`` (``take``, …).
+        parameters: what it is told, by name.
+        version: counted up when the same inputs would give another result.
+    """
+
+    column: str
+    inputs: tuple[str, ...]
+    compute: str
+    parameters: tuple[tuple[str, str | float | int | bool], ...] = ()
+    version: int = 1
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that decides the values but the inputs' own (the name does not)."""
+        return digest_of(
+            "derivation", self.inputs, self.compute, sorted(self.parameters), self.version
+        )
+
+
+@dataclass(frozen=True)
 class OfferedColumn:
-    """A Column and, where it can be read, its Recipe."""
+    """A Column and, where it can be read, its Recipe; or, where it is computed, its Derivation.
+
+    Attributes:
+        column: what is offered.
+        recipe: how it is read.
+        derivation: how it is computed.
+        unlisted: of a store of values under names that its file does not tell (no object was seen,
+            no menu is there): how a value is read once another file names it, but for the
+            parameters that stand for the name.
+    """
 
     column: Column
     recipe: Recipe | None
+    derivation: Derivation | None = None
+    unlisted: Recipe | None = None
 
 
 @dataclass(frozen=True)

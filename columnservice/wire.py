@@ -39,7 +39,8 @@ PROBLEM = "problem"
 """Metadata of an empty last batch that says why a reply ends early (a problem document)."""
 PROVENANCE = "provenance"
 """Schema metadata: JSON with ``parent`` (name), ``parents`` (lfn, uuid, size_bytes), ``take``
-(digest of the TakeIndex) and ``recipes`` (Column name → digests)."""
+(digest of the TakeIndex), ``recipes`` (Column name → digests; also of the Columns that others are
+computed from) and ``derived`` (Column name → names of its inputs)."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -270,20 +271,31 @@ def _unnest(array: pa.LargeListArray) -> tuple[Offsets, pa.Array]:
     return (offsets - offsets[0] if offsets[0] else offsets), values
 
 
+def decode_items(column: Column, items: pa.Array, *outer: Offsets) -> Ragged:
+    """A Column's values from its items (``arrow_items``), views where Arrow allows.
+
+    Args:
+        column: says members and depth.
+        items: one per object, or per event at depth 0.
+        outer: offsets of the outermost jagged axis, if there is one, from 0.
+    """
+    axes = list(outer)
+    for _ in range(column.depth - 1):
+        inner, items = _unnest(items)
+        axes.append(inner)
+    return Ragged(tuple(axes), _decode_items(column, items))
+
+
 def decode_column(column: Column, batch: pa.RecordBatch) -> Ragged:
     """A Column's values from a record batch, views where Arrow allows; null events are empty or 0.
 
     The caller looks at ``hasParent`` to know which events are null.
     """
     if column.depth == 0:
-        return Ragged((), _decode_items(column, batch.column(column.name)))
+        return decode_items(column, batch.column(column.name))
     assert column.shape is not None
     array = batch.column(column.shape)
     offsets, values = _unnest(array)
-    axes = [offsets]
     if isinstance(values, pa.StructArray) and column.name in {f.name for f in values.type}:
         values = values.field(column.name)
-    for _ in range(column.depth - 1):
-        inner, values = _unnest(values)
-        axes.append(inner)
-    return Ragged(tuple(axes), _decode_items(column, values))
+    return decode_items(column, values, offsets)

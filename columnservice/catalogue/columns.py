@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from columnservice.catalogue.derived import derived_columns
 from columnservice.catalogue.store import Catalogue
 from columnservice.model import (
     REFERENCE_PREFIX,
@@ -21,7 +22,8 @@ RECOGNISED_BY = ("eta", "phi", "pt", "mass", "m")
 
 
 def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
-    """Every Column of a Dataset: local ones, then those of the parent whose name is not local.
+    """Every Column of a Dataset: local ones, then those of the parent whose name is not local, then
+    those that are computed from both.
 
     A Column that cannot be delivered for every File is unsupported, with the reason. Its Recipe is
     the first layout's: what reads a File asks for the Recipe in that File's own ColumnSet.
@@ -38,10 +40,13 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
             return local
         taken = {offered.column.name for offered in local}
         remote = merged(catalogue.columnsets(here.parent), "parent")
+        added = tuple(o for o in remote if o.column.name not in taken)
+        parent = catalogue.dataset(here.parent)
         return (
             *local,
-            *(o for o in remote if o.column.name not in taken),
+            *added,
             *references(local, remote),
+            *derived_columns(here, parent, local, added),
         )
 
     return catalogue.derived("columns", names, offer)

@@ -73,14 +73,16 @@ def assemble_part(
     present = proof.column("present").to_numpy()[first : first + rows].view(np.bool_)
     whole: dict[str, Offsets] = {}
     cut: dict[str, Offsets] = {}
-    for name, key in task.offsets:
+    offsets = part.offsets
+    for name, key in offsets.items():
         whole[name] = pieces[key].column("offsets").to_numpy()
         if len(whole[name]) != proof.num_rows + 1:
             raise BrokenPieces(part.pieces())
         mine = whole[name][first : first + rows + 1]
         cut[name] = mine - mine[0] if mine[0] else mine
     items: dict[str, pa.Array] = {}
-    for work in task.columns:
+    works = part.works
+    for work in works:
         piece, shape = pieces[work.piece], work.column.shape
         content = piece.column("items")
         if shape is None:
@@ -88,13 +90,13 @@ def assemble_part(
         else:
             mine = whole[shape]
             expected, low, high = int(mine[-1]), int(mine[first]), int(mine[first + rows])
-            belongs = pieces[part.offsets[shape]].schema.metadata[SHAPE_DIGEST]
+            belongs = pieces[offsets[shape]].schema.metadata[SHAPE_DIGEST]
             if piece.schema.metadata[SHAPE_DIGEST] != belongs:
-                raise BrokenPieces((work.piece, part.offsets[shape]))
+                raise BrokenPieces((work.piece, offsets[shape]))
         if len(content) != expected:
             raise BrokenPieces((work.piece,))
         items[work.column.name] = content.slice(low, high - low)
-    batch = wire.assemble([work.column for work in task.columns], items, cut, present)
+    batch = wire.assemble([work.column for work in works], items, cut, present)
     hashes = proof.column("hash").to_numpy()[first : first + rows]
     missing = int(rows - np.count_nonzero(present))
     told = wire.checksum(hashes)

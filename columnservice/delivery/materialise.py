@@ -6,12 +6,13 @@ Knows files, formats, alignment and the cache's directory; no database and no re
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from columnservice.alignment.eventindex import ensure_eventindex
@@ -145,7 +146,7 @@ def _empty(column: Column) -> Ragged:
     return Ragged(offsets, {m.name: np.zeros(0, m.dtype) for m in column.members})
 
 
-def _checked(column: Column, ragged: Ragged, lfn: str) -> Ragged:
+def checked(column: Column, ragged: Ragged, lfn: str) -> Ragged:
     """A Column's values, if they are what the catalogue promises."""
     promised = {m.name: np.dtype(m.dtype) for m in column.members}
     actual = {name: array.dtype for name, array in ragged.content.items()}
@@ -154,29 +155,51 @@ def _checked(column: Column, ragged: Ragged, lfn: str) -> Ragged:
     return ragged
 
 
-def _demand_shapes(task: MaterialiseTask, columns: dict[str, Ragged]) -> dict[str, Ragged]:
-    """One Column for each shape; all Columns of a shape must agree on the counts."""
+def demand_shapes(columns: Mapping[str, tuple[Column, Ragged]], lfn: str) -> dict[str, Ragged]:
+    """One Column's values for each shape.
+
+    Args:
+        columns: by name.
+        lfn: the local File, for the message.
+
+    Raises:
+        CountsMismatch: Columns of one shape hold different numbers of objects.
+    """
     first: dict[str, tuple[str, Ragged]] = {}
-    for work in task.columns:
-        shape = work.column.shape
-        if shape is None:
+    for name, (column, ragged) in columns.items():
+        if column.shape is None:
             continue
-        name, ragged = first.setdefault(shape, (work.column.name, columns[work.column.name]))
-        if not np.array_equal(ragged.offsets[0], columns[work.column.name].offsets[0]):
+        other, known = first.setdefault(column.shape, (name, ragged))
+        if not np.array_equal(known.offsets[0], ragged.offsets[0]):
             raise CountsMismatch(
-                f"{name} and {work.column.name} hold different numbers of objects "
-                f"in the parents of {task.lfn}."
+                f"{other} and {name} hold different numbers of objects in the parents of {lfn}."
             )
     return {shape: ragged for shape, (_, ragged) in first.items()}
 
 
-def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
-    """Make the Pieces of a Partition: Columns, offsets and proof, from freshly read parent rows.
+@dataclass(frozen=True)
+class Gathered:
+    """What was read for one Partition, in local row order.
+
+    Attributes:
+        columns: by name.
+        hashes, present, repeated: per row: its hash, whether it has a parent, or several.
+        source_bytes: replica URL → bytes read from it.
+    """
+
+    columns: dict[str, Ragged]
+    hashes: NDArray[np.uint64]
+    present: NDArray[np.bool_]
+    repeated: NDArray[np.bool_]
+    source_bytes: dict[str, int]
+
+
+def read_columns(tools: Tools, task: MaterialiseTask) -> Gathered:
+    """Read the Columns of a Partition from the parents, by the join that the task names.
 
     Raises:
-        FileChanged, CountsMismatch, FileError, TransportError: they cannot be made.
+        FileChanged, FileError, TransportError: they cannot be read.
     """
-    begun = time.monotonic()
     start, stop = task.partition.start, task.partition.stop
     index = open_take(tools.index_dir, task.take, task.parents, task.lfn, stop)
     take = index.rows(start, stop)
@@ -195,23 +218,39 @@ def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
     columns = {}
     for work in task.columns:
         name = work.column.name
-        found = [_checked(work.column, part.columns[name], task.lfn) for part in parts]
+        found = [checked(work.column, part.columns[name], task.lfn) for part in parts]
         columns[name] = gather(found or [_empty(work.column)], part_of, position)
         tick()
-    shapes = _demand_shapes(task, columns)
     hashes = proof_hashes([part.keys for part in parts], part_of, position, start)
-    batches = {task.proof: proof_batch(hashes, part_of >= 0, np.array(take.repeated))}
-    batches |= {
-        piece: offsets_batch(shapes[shape].offsets[0])
-        for shape, piece in task.offsets
-        if shape in shapes
-    }
-    batches |= {
-        work.piece: content_batch(work.column, columns[work.column.name]) for work in task.columns
-    }
+    return Gathered(columns, hashes, part_of >= 0, np.array(take.repeated), source_bytes)
+
+
+def keep(tools: Tools, batches: Mapping[str, pa.RecordBatch]) -> dict[str, pa.RecordBatch]:
+    """Put Pieces into the cache; returns those that it did not admit."""
     unkept = {}
     for key, batch in batches.items():
         if not tools.pieces.put(PieceKey(key), batch):
             unkept[key] = batch
         tick()
-    return MaterialiseResult(source_bytes, time.monotonic() - begun, unkept)
+    return unkept
+
+
+def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
+    """Make the Pieces of a Partition: Columns, offsets and proof, from freshly read parent rows.
+
+    Raises:
+        FileChanged, CountsMismatch, FileError, TransportError: they cannot be made.
+    """
+    begun = time.monotonic()
+    read = read_columns(tools, task)
+    works = {work.column.name: work for work in task.columns}
+    shapes = demand_shapes({n: (w.column, read.columns[n]) for n, w in works.items()}, task.lfn)
+    batches = {task.proof: proof_batch(read.hashes, read.present, read.repeated)}
+    batches |= {
+        piece: offsets_batch(shapes[shape].offsets[0])
+        for shape, piece in task.offsets
+        if shape in shapes
+    }
+    batches |= {w.piece: content_batch(w.column, read.columns[n]) for n, w in works.items()}
+    unkept = keep(tools, batches)
+    return MaterialiseResult(read.source_bytes, time.monotonic() - begun, unkept)

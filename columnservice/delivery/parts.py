@@ -7,8 +7,10 @@ neither replies nor how many may wait.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,11 +18,14 @@ from columnservice.alignment.takeindex import open_takeindex
 from columnservice.cache.inflight import Inflight
 from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
+from columnservice.delivery.derivation import inputs_of
+from columnservice.delivery.derive import derive
 from columnservice.delivery.examine import Examiner
-from columnservice.delivery.materialise import materialise, take_path
+from columnservice.delivery.materialise import Tools, materialise, take_path
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.plan import PartPlan, Plan
 from columnservice.delivery.stream import Assembled
+from columnservice.delivery.tasks import DeriveTask, MaterialiseResult, MaterialiseTask
 from columnservice.delivery.workers import Workers
 from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
 
@@ -112,16 +117,40 @@ class Parts:
         self._metrics.pieces(hits=len(held) - len(missing), misses=len(missing))
         if missing:
             self._join(found)
-            held |= self._making.run(missing, lambda keys: self._make(part, keys), self._look)
-        complete = {key: piece for key, piece in held.items() if piece is not None}
-        return complete if len(complete) == len(held) else None
+            held |= self._made(part, missing)
+        complete = {key: held[key] for key in part.pieces() if held[key] is not None}
+        return complete if len(complete) == len(part.pieces()) else None
+
+    def _made(self, part: PartPlan, missing: list[str]) -> dict[str, pa.RecordBatch | None]:
+        """Pieces that are made now, by whoever came first: what is read, then what is computed."""
+        computed = part.computed()
+        task = part.derived(missing)
+        read = [key for key in missing if key not in computed]
+        if task is not None:
+            _, names = inputs_of(task, task.wanted, lambda work: self._look(work.piece) is not None)
+            read += [key for key in part.sources(names) if self._look(key) is None]
+        made = self._making.run(
+            read, lambda keys: self._make(part, keys, materialise, part.only(keys)), self._look
+        )
+        if task is None:
+            return made
+        wanted = [key for key in missing if key in computed]
+        return made | self._making.run(
+            wanted, lambda keys: self._make(part, keys, derive, part.derived(keys)), self._look
+        )
 
     def _look(self, key: str) -> pa.RecordBatch | None:
         return self._cache.get(PieceKey(key))
 
-    def _make(self, part: PartPlan, keys: tuple[str, ...]) -> dict[str, pa.RecordBatch | None]:
+    def _make(
+        self,
+        part: PartPlan,
+        keys: tuple[str, ...],
+        work: Callable[[Tools, Any], MaterialiseResult],
+        task: MaterialiseTask | DeriveTask | None,
+    ) -> dict[str, pa.RecordBatch | None]:
         """Have Pieces made; None stands where one was evicted again already."""
-        result = self._workers.result(self._workers.submit(materialise, part.only(keys)))
+        result = self._workers.result(self._workers.submit(work, task))
         self._metrics.materialised(result.source_bytes, result.seconds)
         unkept = result.unkept
         if unkept:

@@ -24,7 +24,7 @@ from columnservice.model import (
     Recipe,
     digest_of,
 )
-from columnservice.wire import arrow_items
+from columnservice.wire import arrow_items, decode_items
 
 LAYOUT_VERSION = 1
 SHAPE_DIGEST = b"shape"
@@ -51,6 +51,26 @@ def content_name(
     )
 
 
+def derived_name(
+    local: FileIdentity, partition: Partition, take: str, column: Column, made: str
+) -> str:
+    """Key of a computed Column's content.
+
+    Args:
+        made: a hash of its Derivation and of all that its inputs are made by.
+    """
+    kind = (column.type, column.shape)
+    return digest_of(
+        "derived", LAYOUT_VERSION, asdict(local), asdict(partition), take, kind, made, column.name
+    )
+
+
+def inputs_digest(column: Column, recipes: Sequence[Recipe]) -> str:
+    """A hash of all that decides the values of a Column that is read from files."""
+    made = sorted({recipe.digest for recipe in recipes})
+    return digest_of("input", column.type, column.shape, DECODE_VERSION, made)
+
+
 def offsets_digest(offsets: Offsets) -> bytes:
     """A hash by which a content Piece knows the offsets that it belongs to."""
     return hashlib.blake2b(np.ascontiguousarray(offsets).data, digest_size=16).hexdigest().encode()
@@ -73,6 +93,27 @@ def offsets_batch(offsets: Offsets) -> pa.RecordBatch:
     """The offsets Piece of a shape: rows + 1 numbers from 0."""
     batch = pa.record_batch({"offsets": pa.array(offsets)})
     return batch.replace_schema_metadata({SHAPE_DIGEST: offsets_digest(offsets)})
+
+
+def ragged_of(
+    column: Column, content: pa.RecordBatch, offsets: pa.RecordBatch | None
+) -> Ragged | None:
+    """The values in a content Piece; None where its offsets are missing or are not its own.
+
+    Args:
+        column: whose Piece it is.
+        content: the Piece.
+        offsets: the offsets Piece of its shape; not needed at depth 0.
+    """
+    items = content.column("items")
+    if column.shape is None:
+        return decode_items(column, items)
+    if offsets is None:
+        return None
+    if content.schema.metadata[SHAPE_DIGEST] != offsets.schema.metadata[SHAPE_DIGEST]:
+        return None
+    outer = offsets.column("offsets").to_numpy()
+    return decode_items(column, items, outer) if outer[-1] == len(items) else None
 
 
 def content_batch(column: Column, ragged: Ragged) -> pa.RecordBatch:

@@ -5,14 +5,24 @@ Asks the catalogue, touches no file, cache or worker: the same catalogue gives t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 from columnservice.catalogue.columns import columns_of
+from columnservice.catalogue.layouts import recipes_of
 from columnservice.catalogue.partitions import partitions_of
 from columnservice.catalogue.store import Catalogue
+from columnservice.delivery.derivation import derive_task, digests_of, needs_of
 from columnservice.delivery.pieces import content_name, offsets_name, proof_name
-from columnservice.delivery.tasks import ColumnWork, JoinTask, KeysTask, MaterialiseTask
+from columnservice.delivery.tasks import (
+    ColumnWork,
+    DerivedWork,
+    DeriveTask,
+    JoinTask,
+    KeysTask,
+    MaterialiseTask,
+)
 from columnservice.errors import (
     OutOfRange,
     RequestError,
@@ -51,22 +61,69 @@ class PartPlan:
 
     Attributes:
         start, stop: the rows of the local File that were asked for.
-        task: what makes all of its Pieces.
+        task: what makes all Pieces that are read from the parents, for the reply or to compute
+            others from.
+        derive: what computes the others; None where there are none.
+        asked: names of the Columns of the reply, in order; None for all of ``task``.
     """
 
     start: int
     stop: int
     task: MaterialiseTask
+    derive: DeriveTask | None = None
+    asked: tuple[str, ...] | None = None
 
-    @property
+    @cached_property
+    def works(self) -> tuple[ColumnWork | DerivedWork, ...]:
+        """The Columns of the reply, in order."""
+        if self.asked is None:
+            return self.task.columns
+        derived = self.derive.columns if self.derive else ()
+        works: dict[str, ColumnWork | DerivedWork] = {w.column.name: w for w in self.task.columns}
+        works |= {w.column.name: w for w in derived}
+        return tuple(works[name] for name in self.asked)
+
+    @cached_property
     def offsets(self) -> dict[str, str]:
-        """Shape → key of its offsets Piece."""
-        return dict(self.task.offsets)
+        """Shape → key of its offsets Piece, for the shapes of the reply."""
+        shapes = {work.column.shape for work in self.works}
+        known = (*self.task.offsets, *(self.derive.offsets if self.derive else ()))
+        return {shape: piece for shape, piece in known if shape in shapes}
 
     def pieces(self) -> tuple[str, ...]:
         """Keys of all Pieces that the reply needs."""
-        contents = (work.piece for work in self.task.columns)
+        contents = (work.piece for work in self.works)
         return (self.task.proof, *self.offsets.values(), *contents)
+
+    def computed(self) -> frozenset[str]:
+        """Keys of all Pieces that are computed from others."""
+        if self.derive is None:
+            return frozenset()
+        contents = (work.piece for work in self.derive.columns)
+        return frozenset((*contents, *(piece for _, piece in self.derive.offsets)))
+
+    def derived(self, missing: Sequence[str]) -> DeriveTask | None:
+        """The task that computes some of the Pieces; None where none of them is computed.
+
+        An offsets Piece needs a Column of its shape, so one such Column is computed with it.
+        """
+        if self.derive is None:
+            return None
+        pieces = set(missing)
+        wanted = {w.piece: w.column.shape for w in self.derive.columns if w.piece in pieces}
+        for shape, piece in self.derive.offsets:
+            if piece in pieces and shape not in wanted.values():
+                first = next(w for w in self.derive.columns if w.column.shape == shape)
+                wanted[first.piece] = shape
+        return replace(self.derive, wanted=tuple(wanted)) if wanted else None
+
+    def sources(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Keys of the Pieces of Columns that are read from the parents, with their offsets."""
+        wanted = set(names)
+        works = [work for work in self.task.columns if work.column.name in wanted]
+        shapes = {work.column.shape for work in works}
+        offsets = (piece for shape, piece in self.task.offsets if shape in shapes)
+        return (*offsets, *(work.piece for work in works))
 
     def only(self, missing: Sequence[str]) -> MaterialiseTask:
         """The task that makes some of the Pieces.
@@ -174,21 +231,41 @@ def _plain(name: str) -> str:
 
 
 def _recipes(
-    catalogue: Catalogue, records: Sequence[FileRecord], columns: Sequence[Column]
+    catalogue: Catalogue, parent: str, records: Sequence[FileRecord], columns: Sequence[Column]
 ) -> dict[str, tuple[Recipe, ...]]:
     """Column name → its Recipe in each parent File."""
-    layouts: dict[str, dict[str, Recipe]] = {}
-    for record in records:
-        if record.columnset not in layouts:
-            offered = catalogue.columnset(record.columnset).columns
-            layouts[record.columnset] = {o.column.name: o.recipe for o in offered if o.recipe}
+    layouts = recipes_of(catalogue, parent)
     found = {}
     for column in columns:
         for record in records:
-            if _plain(column.name) not in layouts[record.columnset]:
+            if _plain(column.name) not in layouts.get(record.columnset, {}):
                 raise UnsupportedColumn(f"{column.name} is absent from {record.lfn}.")
         found[column.name] = tuple(layouts[r.columnset][_plain(column.name)] for r in records)
     return found
+
+
+def _local_recipes(
+    catalogue: Catalogue, record: FileRecord, columns: Sequence[Column]
+) -> dict[str, Recipe]:
+    """Column name → its Recipe in the local File.
+
+    Raises:
+        UnsupportedColumn: the File lacks one, or the service knows its EventKeys only.
+    """
+    if not columns:
+        return {}
+    if not record.columnset:
+        raise UnsupportedColumn(
+            f"{columns[0].name} of the local file is needed to compute what was asked for, and the "
+            "service knows the file by its EventKeys only.",
+            "Register the file with `columnservice dataset add`.",
+        )
+    offered = catalogue.columnset(record.columnset).columns
+    recipes = {o.column.name: o.recipe for o in offered if o.recipe}
+    for column in columns:
+        if column.name not in recipes:
+            raise UnsupportedColumn(f"{column.name} is absent from {record.lfn}.")
+    return {column.name: recipes[column.name] for column in columns}
 
 
 def _demand_range(request: ColumnRequest, record: FileRecord) -> None:
@@ -226,11 +303,17 @@ def plan(
         )
     parent = catalogue.dataset(dataset.parent)
     _demand_range(request, record)
-    columns = choose(columns_of(catalogue, dataset.name), request.columns, dataset.name)
+    offered = columns_of(catalogue, dataset.name)
+    columns = choose(offered, request.columns, dataset.name)
+    needs = needs_of({o.column.name: o for o in offered}, columns)
     parents = parents_of(catalogue, parent.name, record, xcaches)
-    recipes = _recipes(catalogue, parents.records, columns)
-    join, keys = join_task(dataset, parent, parents, location_of(record, xcaches))
-    shapes = list(dict.fromkeys(c.shape for c in columns if c.shape is not None))
+    recipes = _recipes(catalogue, parent.name, parents.records, needs.parent)
+    local_recipes = _local_recipes(catalogue, record, needs.local)
+    digests = digests_of(needs, recipes, local_recipes)
+    location = location_of(record, xcaches)
+    join, keys = join_task(dataset, parent, parents, location)
+    shapes = list(dict.fromkeys(c.shape for c in needs.parent if c.shape is not None))
+    asked = tuple(c.name for c in columns)
 
     def task(partition: Partition) -> MaterialiseTask:
         local, take = record.identity, parents.take
@@ -247,14 +330,20 @@ def plan(
                     recipes[c.name],
                     content_name(local, partition, take, c, recipes[c.name]),
                 )
-                for c in columns
+                for c in needs.parent
             ),
             offsets=tuple((s, offsets_name(local, partition, take, s)) for s in shapes),
             proof=proof_name(local, partition, take),
         )
 
+    def part(partition: Partition) -> PartPlan:
+        start, stop = max(partition.start, request.start), min(partition.stop, request.stop)
+        source = task(partition)
+        derive = derive_task(source, needs, digests, location, local_recipes)
+        return PartPlan(start, stop, source, derive, asked)
+
     parts = tuple(
-        PartPlan(max(p.start, request.start), min(p.stop, request.stop), task(p))
+        part(p)
         for p in partitions_of(record, partition_events)
         if p.start < request.stop and request.start < p.stop
     )

@@ -28,10 +28,17 @@ def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
         plan: of the request.
         parent: name of the parent Dataset.
     """
-    works = plan.parts[0].task.columns if plan.parts else ()
+    part = plan.parts[0] if plan.parts else None
+    read = part.task.columns if part else ()
+    derived = part.derive.columns if part and part.derive else ()
+    local = part.derive.local_columns if part and part.derive else ()
+    recipes = {w.column.name: sorted({r.digest for r in w.recipes}) for w in read}
+    recipes |= {w.column.name: [w.derivation.digest] for w in derived}
+    recipes |= {w.column.name: [w.recipe.digest] for w in local}
     return {
         "parent": parent,
         "take": plan.join.take,
         "parents": [{"lfn": r.lfn, **asdict(r.identity)} for r in plan.parents],
-        "recipes": {w.column.name: sorted({r.digest for r in w.recipes}) for w in works},
+        "recipes": recipes,
+        "derived": {w.column.name: list(w.derivation.inputs) for w in derived},
     }

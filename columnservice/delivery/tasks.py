@@ -12,6 +12,7 @@ import pyarrow as pa
 from columnservice.alignment.witness import WitnessResult
 from columnservice.model import (
     Column,
+    Derivation,
     FileIdentity,
     FileLocation,
     FormatName,
@@ -113,6 +114,45 @@ class MaterialiseTask:
 
 
 @dataclass(frozen=True)
+class LocalWork:
+    """One Column of the local File that others are computed from, and its Recipe there."""
+
+    column: Column
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class DerivedWork:
+    """One Column to compute: from what, and where its Piece goes."""
+
+    column: Column
+    derivation: Derivation
+    piece: str
+
+
+@dataclass(frozen=True)
+class DeriveTask:
+    """Compute Pieces of one Partition from other Columns.
+
+    Attributes:
+        source: names the Partition, the join, and every Column of the parents that is needed, with
+            the Pieces that hold them.
+        local: where the local File is; None where nothing of it is needed.
+        local_columns: what is needed of it.
+        columns: what can be computed, inputs before what is made from them.
+        wanted: the Pieces that are to be made; others are taken from the cache where they are.
+        offsets: shape of local objects → the Piece of its offsets.
+    """
+
+    source: MaterialiseTask
+    local: FileLocation | None
+    local_columns: tuple[LocalWork, ...]
+    columns: tuple[DerivedWork, ...]
+    wanted: tuple[str, ...]
+    offsets: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class MaterialiseResult:
     """What was made.
 
@@ -127,7 +167,7 @@ class MaterialiseResult:
     unkept: dict[str, pa.RecordBatch] = field(default_factory=dict)
 
 
-Task = KeysTask | JoinTask | CheckTask | MaterialiseTask
+Task = KeysTask | JoinTask | CheckTask | MaterialiseTask | DeriveTask
 
 
 def subject(task: Task) -> str:
@@ -143,3 +183,5 @@ def subject(task: Task) -> str:
             parents = ", ".join(p.lfn for p in task.parents[:2])
             more = f" and {len(task.parents) - 2} more" if len(task.parents) > 2 else ""
             return f"{parents}{more}" if parents else task.lfn
+        case DeriveTask():
+            return f"{task.source.lfn} with {subject(task.source)}"

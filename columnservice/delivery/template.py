@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import columnservice.cache.pieces
 import columnservice.delivery.check
+import columnservice.delivery.derive
 import columnservice.delivery.materialise
 import columnservice.delivery.workshop
 import columnservice.formats

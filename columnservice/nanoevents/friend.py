@@ -25,7 +25,7 @@ from columnservice.model import Column, Keys, Member, Ragged, plain
 from columnservice.nanoevents.complaints import say_once
 from columnservice.nanoevents.layouts import Kind, Reference, Selection
 from columnservice.nanoevents.memory import Evidence, Range
-from columnservice.nanoevents.objects import differing_events, local_name
+from columnservice.nanoevents.objects import differing_events, is_of_local_objects, local_name
 from columnservice.nanoevents.offer import Catalogue, Offer
 from columnservice.nanoevents.supply import LocalKeys, Supply, local_keys
 
@@ -124,6 +124,9 @@ class Friend:
 
     def _shown_by(self, name: str) -> list[str]:
         """The references that show whose objects a Column on a local collection belongs to."""
+        column = self._selection.offered.get(name)
+        if column is not None and is_of_local_objects(column):
+            return []
         group = self._layout.group_of(name)
         return [r.name for r in self._selection.shown_by.get(group, ())]
 
@@ -160,7 +163,9 @@ class Friend:
     def _unrecognised(self, names: Iterable[str], where: Range) -> list[str]:
         """Local collections that get these Columns, whose objects are not known to be the same."""
         groups = dict.fromkeys(
-            self._layout.group_of(name) for name in names if self.columns[name].depth
+            self._layout.group_of(name)
+            for name in names
+            if self.columns[name].depth and not is_of_local_objects(self.columns[name])
         )
         rows = (where.start, where.stop)
         known = self._selection.shown_by

@@ -14,7 +14,7 @@ from typing import Literal
 
 from columnservice.errors import NoEventKeys
 from columnservice.model import Column
-from columnservice.nanoevents.objects import REASON, local_name, telling
+from columnservice.nanoevents.objects import REASON, is_of_local_objects, local_name, telling
 
 Kind = Literal["value", "list", "record"]
 """What coffea sees of a branch: one number per event, a list per event, or a record of such."""
@@ -171,7 +171,10 @@ def _extend_nanoaod(
             selection.refused[column.name] = f"the local {group} is a list per event, this is not"
         elif column.depth and not jagged:
             selection.refused[column.name] = f"the local {group} is one object per event"
-        elif jagged and column.shape not in {r.shape for r in selection.shown_by[group]}:
+        elif jagged and not (
+            is_of_local_objects(column)
+            or column.shape in {r.shape for r in selection.shown_by[group]}
+        ):
             selection.refused[column.name] = REASON
         else:
             selection.offered[column.name] = column
@@ -238,7 +241,7 @@ def select_physlite(
             elif jagged and not column.depth:
                 reason = f"the local {group} is a list per event, this is not"
                 selection.refused[column.name] = reason
-            elif jagged and not selection.shown_by[group]:
+            elif jagged and not (is_of_local_objects(column) or selection.shown_by[group]):
                 selection.refused[column.name] = REASON
             else:
                 selection.offered[column.name] = column

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from columnservice.model import Column, Offsets
+from columnservice.model import LOCAL_PREFIX, Column, Offsets
 
 REFERENCE_PREFIX = "parent:"
 """Begins the name of a Column that is the parent's version of a local one."""
@@ -26,6 +26,11 @@ _RELATIVE = 1e-3
 """Wider than the rounding of stored floats, narrower than what tells objects apart."""
 
 REASON = "no column that both hold shows that the objects are the same"
+
+
+def is_of_local_objects(column: Column) -> bool:
+    """Whether a Column was computed for the local objects, one by one: it is theirs already."""
+    return column.shape is not None and column.shape.startswith(LOCAL_PREFIX)
 
 
 def local_name(reference: Column) -> str:

@@ -202,12 +202,13 @@ class _NanoAOD:
 
 
 def _target(index: str, groups: set[str]) -> str | None:
-    """The collection that an index branch points into: ``Jet_pFCandsIdx`` → ``PFCands``."""
+    """The collection that an index branch points into: ``Jet_pFCandsIdx`` → ``PFCands``,
+    ``Muon_slimmedMuonsIdx`` → ``slimmedMuons``."""
     _, _, field = index.partition("_")
     head, found, _ = field.partition("Idx")
     if not found or not head:
         return None
-    names = (head[0].upper() + head[1:], head[0].upper() + head[1:] + "s", head.upper())
+    names = (head, head[0].upper() + head[1:], head[0].upper() + head[1:] + "s", head.upper())
     return next((name for name in names if name in groups), None)
 
 

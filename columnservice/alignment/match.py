@@ -1,0 +1,309 @@
+"""Matching the objects of two collections of the same events, by direction and momentum.
+
+In each event every pair of a local and a parent object is a candidate whose distance
+dR = √(Δη² + Δφ²) is at most ``max_dr``, whose momenta have a ratio within the window, and whose
+labels are equal. Candidates are taken by growing dR, those of one local object or one parent object
+no more than once: the pairs that are left are one-to-one. Pairs of equal dR are taken in order of
+the local object, then of the parent object, so the result depends on nothing else.
+
+A pair is *ambiguous* where another candidate of its local object, or another one of its parent
+object, is comparably close: dR at most twice that of the pair, or at most ``resolution``, within
+which stored directions cannot tell objects apart. A local object that has candidates, but lost all
+of them to others, is ambiguous too. Ambiguous objects have no match: it would be a guess.
+
+Knows plain arrays; neither files nor what the objects are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from columnservice.alignment.gather import gather
+from columnservice.errors import CountsMismatch
+from columnservice.model import Ragged
+
+COMPARABLE = 2.0
+"""Another candidate this many times as far is still comparably close."""
+
+_Doubles: TypeAlias = NDArray[np.float64]
+
+_F8 = types.Array(types.float64, 1, "C", readonly=True)
+_I8 = types.Array(types.int64, 1, "C", readonly=True)
+_SIDE = (_F8, _F8, _F8, _I8)
+_F8_NEW, _I8_NEW = types.float64[::1], types.int64[::1]
+_SORTED = types.Tuple((_I8_NEW, _F8_NEW))  # type: ignore[no-untyped-call]
+_NEAR = types.Tuple((_I8_NEW, _I8_NEW, _F8_NEW))  # type: ignore[no-untyped-call]
+_OUT = (types.Array(types.int32, 1, "C"), types.Array(types.boolean, 1, "C"))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which pairs are candidates.
+
+    Attributes:
+        max_dr: the largest distance in (η, φ).
+        pt_low, pt_high: the smallest and largest ratio of parent pt to local pt; 0 and infinity
+            for any.
+        resolution: distance below which two candidates cannot be told apart.
+    """
+
+    max_dr: float
+    pt_low: float = 0.0
+    pt_high: float = math.inf
+    resolution: float = 0.0
+
+
+@numba.njit(types.float64(*[types.float64] * 4), cache=True, nogil=True)
+def _distance(eta, phi, other_eta, other_phi):  # type: ignore[no-untyped-def]
+    """dR of two directions; phi wraps."""
+    turn = abs(phi - other_phi) % (2.0 * math.pi)
+    return math.hypot(eta - other_eta, min(turn, 2.0 * math.pi - turn))
+
+
+@numba.njit(types.boolean(*[types.float64] * 4), cache=True, nogil=True)
+def _in_window(pt, other_pt, low, high):  # type: ignore[no-untyped-def]
+    """Whether the ratio of two momenta is within a window; an endless one takes also NaN."""
+    if low <= 0.0 and high == math.inf:
+        return True
+    return pt * low <= other_pt <= pt * high
+
+
+@numba.njit(_SORTED(_F8, _F8, types.int64, types.int64), cache=True)
+def _by_eta(eta, phi, first, stop):  # type: ignore[no-untyped-def]
+    """The objects of one event that have a direction, in order of eta, and their eta."""
+    places = np.empty(stop - first, np.int64)
+    count = 0
+    for j in range(first, stop):
+        if math.isfinite(eta[j]) and math.isfinite(phi[j]):
+            places[count] = j
+            count += 1
+    places = places[:count]
+    places = places[np.argsort(eta[places], kind="mergesort")]
+    return places, eta[places]
+
+
+@numba.njit(
+    _NEAR(types.int64, types.int64, *_SIDE, *_SIDE, _F8, _I8_NEW, _F8_NEW),
+    cache=True,
+    nogil=True,
+)  # fmt: skip
+def _candidates(  # type: ignore[no-untyped-def]
+    first, stop, eta, phi, pt, label, other_eta, other_phi, other_pt, other_label,
+    window, places, sorted_eta,
+):  # fmt: skip
+    """Local object, parent object and dR of all candidates of an event, in this order of objects.
+
+    Args:
+        first, stop: its local objects.
+        window: max_dr, pt_low, pt_high.
+        places, sorted_eta: its parent objects; only those in a strip of eta are looked at.
+    """
+    max_dr = window[0]
+    mine, other = np.empty(64, np.int64), np.empty(64, np.int64)
+    far = np.empty(64, np.float64)
+    pairs = 0
+    for i in range(first, stop):
+        begin = pairs
+        for k in range(np.searchsorted(sorted_eta, eta[i] - max_dr), len(places)):
+            j = places[k]
+            if not sorted_eta[k] <= eta[i] + max_dr:
+                break
+            distance = _distance(eta[i], phi[i], other_eta[j], other_phi[j])
+            same = label[i] == other_label[j] and distance <= max_dr
+            if not (same and _in_window(pt[i], other_pt[j], window[1], window[2])):
+                continue
+            if pairs == len(mine):
+                mine = np.concatenate((mine, np.empty_like(mine)))
+                other = np.concatenate((other, np.empty_like(other)))
+                far = np.concatenate((far, np.empty_like(far)))
+            at = pairs
+            while at > begin and other[at - 1] > j:
+                other[at], far[at] = other[at - 1], far[at - 1]
+                at -= 1
+            mine[pairs], other[at], far[at] = i, j, distance
+            pairs += 1
+    return mine[:pairs], other[:pairs], far[:pairs]
+
+
+@numba.njit(
+    types.void(*[_I8_NEW] * 2, _F8_NEW, *[types.int64] * 2, types.float64, *_OUT),
+    cache=True,
+    nogil=True,
+)
+def _settle(mine, other, far, other_first, others, resolution, index, ambiguous):  # type: ignore[no-untyped-def]
+    """Take candidates of one event by growing dR; take back those that are in doubt."""
+    taken = np.full(others, -1, np.int64)
+    # What other candidates are held against: the distance of the pair that was taken.
+    held = np.full(others, math.inf)
+    for n in np.argsort(far, kind="mergesort"):
+        i, j = mine[n], other[n] - other_first
+        if index[i] < 0 and taken[j] < 0:
+            index[i], taken[j], held[j] = j, i, far[n]
+    for n in range(len(mine)):
+        i, j = mine[n], other[n] - other_first
+        if index[i] < 0:
+            ambiguous[i] = True
+        elif index[i] != j:
+            ambiguous[i] |= far[n] <= max(COMPARABLE * held[index[i]], resolution)
+        if taken[j] >= 0 and taken[j] != i:
+            ambiguous[taken[j]] |= far[n] <= max(COMPARABLE * held[j], resolution)
+    for i in mine:
+        if ambiguous[i]:
+            index[i] = -1
+
+
+@numba.njit(
+    types.void(_I8, *_SIDE, _I8, *_SIDE, _F8, *_OUT),
+    cache=True,
+    nogil=True,
+)
+def _match(  # type: ignore[no-untyped-def]
+    offsets, eta, phi, pt, label, other_offsets, other_eta, other_phi, other_pt, other_label,
+    window, index, ambiguous,
+):  # fmt: skip
+    """``index[i]`` becomes the parent object of local object i, counted within its event, or -1.
+
+    Args:
+        window: max_dr, pt_low, pt_high, resolution.
+    """
+    for event in range(len(offsets) - 1):
+        first, stop = offsets[event], offsets[event + 1]
+        begin, end = other_offsets[event], other_offsets[event + 1]
+        if first == stop or begin == end:
+            continue
+        places, sorted_eta = _by_eta(other_eta, other_phi, begin, end)
+        mine, other, far = _candidates(
+            first, stop, eta, phi, pt, label, other_eta, other_phi, other_pt, other_label,
+            window, places, sorted_eta,
+        )  # fmt: skip
+        _settle(mine, other, far, begin, end - begin, window[3], index, ambiguous)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of one collection.
+
+    Attributes:
+        eta, phi, pt: of depth 1; phi in rad.
+        labels: whole numbers of depth 1 that must be equal for objects to be the same.
+    """
+
+    eta: Ragged
+    phi: Ragged
+    pt: Ragged
+    labels: tuple[Ragged, ...] = ()
+
+    def __post_init__(self) -> None:
+        for other in (self.phi, self.pt, *self.labels):
+            if not np.array_equal(self.eta.offsets[0], other.offsets[0]):
+                raise CountsMismatch("Columns of one collection hold different numbers of objects.")
+
+
+def match(local: Objects, parent: Objects, window: Window) -> tuple[Ragged, Ragged]:
+    """For each local object the parent object that it is, and whether that is in doubt.
+
+    Args:
+        local, parent: of the same events, in the same order, with as many labels.
+        window: which pairs are candidates.
+
+    Returns:
+        int32: the parent object's place within its event, -1 where there is none or it is in doubt;
+        bool: whether it is in doubt. Both of the local objects' shape.
+    """
+    offsets = local.eta.offsets[0]
+    index = np.full(int(offsets[-1]), -1, np.int32)
+    ambiguous = np.zeros(len(index), np.bool_)
+    labels, other_labels = _labels(local.labels, parent.labels, local, parent)
+    numbers = np.array([window.max_dr, window.pt_low, window.pt_high, window.resolution])
+    _match(
+        offsets, *_numbers(local), labels,
+        parent.eta.offsets[0], *_numbers(parent), other_labels,
+        numbers, index, ambiguous,
+    )  # fmt: skip
+    return Ragged((offsets,), {"": index}), Ragged((offsets,), {"": ambiguous})
+
+
+def _numbers(objects: Objects) -> tuple[_Doubles, _Doubles, _Doubles]:
+    eta, phi, pt = (
+        np.ascontiguousarray(ragged.values, np.float64)
+        for ragged in (objects.eta, objects.phi, objects.pt)
+    )
+    return eta, phi, pt
+
+
+def _labels(
+    mine: Sequence[Ragged], theirs: Sequence[Ragged], local: Objects, parent: Objects
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One number per object, equal where all labels are."""
+    split = len(local.eta.values)
+    both = np.zeros(split + len(parent.eta.values), np.int64)
+    for one, other in zip(mine, theirs, strict=True):
+        values = np.concatenate([one.values.astype(np.int64), other.values.astype(np.int64)])
+        # Numbered anew with each label, so that they cannot run over.
+        pairs = np.stack([both, np.unique(values, return_inverse=True)[1]])
+        both = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.ascontiguousarray(both[:split]), np.ascontiguousarray(both[split:])
+
+
+def places_of(index: Ragged, counts: Ragged) -> NDArray[np.int64]:
+    """Flat positions of the matched objects in the parent's arrays; -1 where there is no match.
+
+    Args:
+        index: of ``match``.
+        counts: any parent Ragged whose outermost axis is that of the parent's objects.
+    """
+    starts = np.repeat(counts.offsets[0][:-1], np.diff(index.offsets[0]))
+    places = index.values.astype(np.int64)
+    return np.where(places >= 0, starts + places, -1)
+
+
+def distance(
+    index: Ragged, eta: Ragged, phi: Ragged, other_eta: Ragged, other_phi: Ragged
+) -> Ragged:
+    """float32 dR between local objects and what they match; NaN where there is no match."""
+    places = places_of(index, other_eta)
+    held = places >= 0
+    out = np.full(len(places), np.nan, np.float32)
+    to = places[held]
+    turn = phi.values[held].astype(np.float64) - other_phi.values[to].astype(np.float64)
+    turn = np.abs(np.remainder(turn + np.pi, 2 * np.pi) - np.pi)
+    rise = eta.values[held].astype(np.float64) - other_eta.values[to].astype(np.float64)
+    out[held] = np.hypot(rise, turn)
+    return Ragged(index.offsets, {"": out})
+
+
+def take_matched(index: Ragged, values: Ragged) -> Ragged:
+    """A parent object's values for each local object that matches one.
+
+    Returns:
+        Ragged of the local objects' shape; where there is no match: NaN; for whole numbers the
+        smallest of their type (unsigned: the largest); False; an empty list.
+    """
+    places = places_of(index, values)
+    held = places >= 0
+    if values.depth > 1:
+        part_of = np.where(held, 0, -1).astype(np.int32)
+        inner = gather([Ragged(values.offsets[1:], values.content)], part_of, places)
+        return Ragged((*index.offsets, *inner.offsets), inner.content)
+    content = {}
+    for member, array in values.content.items():
+        content[member] = np.full(len(places), nothing(array.dtype), array.dtype)
+        content[member][held] = array[places[held]]
+    return Ragged(index.offsets, content)
+
+
+def nothing(dtype: np.dtype[Any]) -> Any:
+    """What stands where an object has no match."""
+    if dtype.kind == "f":
+        return dtype.type(np.nan)
+    if dtype.kind == "b":
+        return False
+    return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max

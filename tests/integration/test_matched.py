@@ -1,0 +1,161 @@
+"""Parent fields on local objects, through the real service: objects selected, shuffled, rounded."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+import awkward as ak
+import dask
+import numpy as np
+import pyarrow as pa
+import pytest
+from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
+
+import columnservice
+from columnservice import wire
+from columnservice.alignment.match import nothing
+from tests.support.selected import write_selected
+from tests.support.truth import Parent, expected
+
+MINI = "cms/miniaodsim_phys14_10ev.root"
+COLLECTIONS = {
+    "Muon": "slimmedMuons",
+    "Electron": "slimmedElectrons",
+    "Jet": "slimmedJets",
+    "Tau": "slimmedTaus",
+    "Photon": "slimmedPhotons",
+    "FatJet": "slimmedJetsAK8",
+    "GenJet": "slimmedGenJets",
+    "GenPart": "prunedGenParticles",
+    "SV": "slimmedSecondaryVertices",
+}
+ROWS = [4, 9, -1, 0, 7, 2, 5, 1, 8]
+
+
+@pytest.fixture(scope="module")
+def made(service, data_dir, tmp_path_factory):
+    """A registered file of selected objects, the truth, and the parent by plain uproot."""
+    parent = Parent(data_dir / MINI, "miniaod")
+    path = tmp_path_factory.mktemp("matched") / "local.root"
+    smear = {"Jet": 0.05, "FatJet": 0.05, "Electron": 0.03}
+    truth = write_selected(path, parent, ROWS, COLLECTIONS, smear=smear)
+    service.register("matched_mini", "miniaod", [data_dir / MINI])
+    summary = service.register("matched", "nanoaod", [path], parent="matched_mini")
+    assert summary["coverage"] == {"events": len(ROWS), "with_parent": len(ROWS) - 1}, summary
+    return parent, truth
+
+
+def answer(service, names, start=0, stop=9):
+    """Columns by name, and the batch."""
+    told = {c["name"]: wire.column_from_json(c) for c in service.columns("matched")}
+    data = service.data("matched", service.uuids("matched")[0], start, stop, names)
+    [batch] = pa.ipc.open_stream(data).read_all().to_batches()
+    return {name: wire.decode_column(told[name], batch) for name in names}, batch
+
+
+def lists(ragged):
+    """Values as one list per event."""
+    (offsets,) = ragged.offsets
+    return [ragged.values[a:b].tolist() for a, b in pairwise(offsets)]
+
+
+@pytest.mark.parametrize("local", COLLECTIONS)
+def test_selected_shuffled_rounded_objects_find_what_they_were_made_from(service, made, local):
+    _, truth = made
+    index, wrong = f"{local}_{COLLECTIONS[local]}Idx", 0
+    found, batch = answer(service, [index, f"{local}_hasMatch", f"{local}_matchAmbiguous"])
+    assert batch.column("hasParent").to_pylist() == [row >= 0 for row in ROWS]
+    right = [i if row >= 0 else [] for i, row in zip(truth.index[local], ROWS, strict=True)]
+    for got, want in zip(lists(found[index]), right, strict=True):
+        assert len(got) == len(want)
+        wrong += sum(g not in (w, -1) for g, w in zip(got, want, strict=True))
+    flat = found[index].values
+    assert wrong == 0
+    assert np.array_equal(found[f"{local}_hasMatch"].values, flat >= 0)
+    assert (flat < 0).sum() <= {"GenPart": 22}.get(local, 0)
+
+
+@pytest.mark.parametrize("local", COLLECTIONS)
+def test_every_parent_field_stands_on_the_local_objects(service, made, local):
+    parent, _ = made
+    index = f"{local}_{COLLECTIONS[local]}Idx"
+    prefix = f"{COLLECTIONS[local]}_"
+    columns = [wire.column_from_json(c) for c in service.columns("matched")]
+    fields = {
+        c.name: c.source.partition(" through ")[0]
+        for c in columns
+        if c.collection == local and c.source.endswith(f" through {index}")
+    }
+    depths = {c.name: c.depth for c in columns}
+    assert fields
+    assert all(source.startswith(prefix) for source in fields.values())
+    found, _ = answer(service, [index, *fields])
+    places = np.array([i for event in lists(found[index]) for i in event])
+    events = np.repeat(np.arange(len(ROWS)), np.diff(found[index].offsets[0]))
+    for name, source in fields.items():
+        if depths[name] > 1:
+            continue
+        want = expected([parent], source, [(0, row) if row >= 0 else (-1, -1) for row in ROWS])
+        where = want.offsets[0][events] + places
+        for member, values in want.content.items():
+            right = np.full(len(places), nothing(values.dtype), values.dtype)
+            right[places >= 0] = values[where[places >= 0]]
+            assert found[name].content[member].tobytes() == right.tobytes(), name
+
+
+def test_a_part_of_the_rows_is_a_part_of_the_whole(service, made):
+    names = ["Muon_hasMatch", "Muon_slimmedMuonsIdx", "Jet_matchDR"]
+    whole, _ = answer(service, names)
+    for start, stop in [(0, 1), (2, 4), (3, 9)]:
+        part, _ = answer(service, names, start, stop)
+        for name in names:
+            offsets = whole[name].offsets[0]
+            cut = whole[name].values[offsets[start] : offsets[stop]]
+            assert part[name].values.tobytes() == cut.tobytes()
+
+
+class Nano(NanoAODSchema):
+    """NanoAODSchema without its warnings about what a small file lacks."""
+
+    warn_missing_crossrefs = False
+    full_like_items: ClassVar[dict] = {}
+    all_cross_references: ClassVar[dict] = {}
+    mixins: ClassVar[dict] = {
+        **NanoAODSchema.mixins,
+        **dict.fromkeys(("Muon", "Electron", "Tau", "Photon", "Jet"), "PtEtaPhiMCollection"),
+    }
+
+
+def events_of(service, truth, mode, **options):
+    told = columnservice.connect(service.url).nanoevents(
+        Nano, dataset="matched", missing="mask", **options
+    )
+    return NanoEventsFactory.from_root({str(truth.path): "Events"}, mode=mode, **told).events()
+
+
+@pytest.mark.parametrize("mode", ["virtual", "eager", "dask"])
+def test_coffea_has_parent_fields_on_local_muons_in_every_mode(service, made, mode):
+    parent, truth = made
+    columns = ["Muon_*", "Jet_matchDR", "slimmedMuons_p*"]
+    events = events_of(service, truth, mode, columns=columns)
+    arrays = [
+        events.Muon.pt,
+        events.Muon.qx3,
+        events.slimmedMuons._apply_global_index(events.Muon.slimmedMuonsIdxG).pt,
+        events.Jet.matchDR,
+    ]
+    if mode == "dask":
+        arrays = dask.compute(*arrays)
+    mine, charge, theirs, far = arrays
+    want = parent.branch(parent.columns["slimmedMuons_pt"].recipe.reads[0])
+    for row, numbers, other, index in zip(ROWS, mine, theirs, truth.index["Muon"], strict=True):
+        if row < 0:
+            assert ak.all(ak.is_none(other))
+            continue
+        assert other.to_list() == want[row][index].to_list()
+        assert np.allclose(other.to_list(), numbers.to_list(), rtol=1e-3)
+    assert ak.num(charge).to_list() == [len(i) for i in truth.index["Muon"]]
+    present = np.array(ROWS) >= 0
+    assert ak.all(np.isnan(far[~present]))
+    assert ak.max(far[present]) < 0.01
