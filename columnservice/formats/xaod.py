@@ -114,23 +114,29 @@ def _offered(path: str, branch: Any) -> OfferedColumn:
 
 
 def _fields(ntuple: NTuple) -> Iterator[OfferedColumn]:
-    """The Columns of an RNTuple: ``:`` stands in its names where a TTree has a dot.
+    """The Columns of an RNTuple, as a TTree has them: ``:`` stands in its names for a dot.
 
-    Records of numbers that are links or items of lists are one Column; of other records (stores)
-    each member is one.
+    The members of a store are Columns of their own, and so are those of records that stand in one
+    list, which ROOT splits in a TTree. Links without a list, and records within lists of lists, are
+    one Column each.
     """
     whole: set[tuple[str, ...]] = set()
     for path, field in ntuple.fields.items():
         if any(field.parts[:n] in whole for n in range(1, len(field.parts))):
             continue
         if field.is_record:
-            is_item = bool(field.axes) or is_element_link(field.typename)
-            if not (is_item and isinstance(field.found, Readable)):
+            members = field.found.members if isinstance(field.found, Readable) else ()
+            one = len(field.axes) > 1 or (not field.axes and members == LINK_MEMBERS)
+            if not one or not members:
                 continue
             whole.add(field.parts)
-        name = _UNNAMABLE.sub("_", ".".join(part.replace(":", ".") for part in field.parts))
-        name = re.sub(r"\.+", ".", name).rstrip(".")
-        yield _column(name, path, field.found, BranchRead(path))
+        yield _column(_name_of_parts(field.parts), path, field.found, BranchRead(path))
+
+
+def _name_of_parts(parts: tuple[str, ...]) -> str:
+    """``EventInfoAux:``, ``runNumber`` → ``EventInfoAux.runNumber``."""
+    name = re.sub(r"\.+", ".", ".".join(parts).replace(":", "."))
+    return _UNNAMABLE.sub("_", name.rstrip("."))
 
 
 def _column(

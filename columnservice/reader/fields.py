@@ -25,7 +25,7 @@ Axes = tuple[Axis, ...]
 
 # Up to so many bytes of a column in a cluster are read before it is known which of them are wanted:
 # another vector read takes longer.
-AHEAD_BYTES = 65536
+AHEAD_BYTES = 16384
 # So is a column in a cluster of whose rows at least this part is wanted.
 AHEAD_PART = 0.5
 

@@ -15,8 +15,9 @@ import numpy as np
 import uproot
 
 from columnservice.formats import apply, find_tree, format_named
+from columnservice.formats.ntuple import NTuple
 from columnservice.formats.ragged import ragged_from_layout
-from columnservice.model import BranchRead, OfferedColumn, Ragged
+from columnservice.model import BranchRead, Ragged
 
 RAW = uproot.AsJagged(uproot.AsDtype("u1"))
 
@@ -34,9 +35,16 @@ class Parent:
 
     def branch(self, read: BranchRead) -> ak.Array:
         if read not in self._read:
-            branch = self.tree[read.path]
+            tree = self.tree.model if isinstance(self.tree, NTuple) else self.tree
+            branch = tree[read.path]
             self._read[read] = branch.array(RAW) if read.raw else branch.array()
         return self._read[read]
+
+    def ragged(self, name: str) -> Ragged:
+        """A column of all rows, decoded."""
+        recipe = self.columns[name].recipe
+        assert recipe is not None
+        return apply(recipe, [ragged_from_layout(self.branch(r).layout) for r in recipe.reads])
 
     def keys(self) -> list[tuple[int, int, int]]:
         """(run, lumi, event) of every row, read by ``formats`` from whole branches."""
@@ -47,12 +55,7 @@ class Parent:
 
 def expected(parents: Sequence[Parent], name: str, take: Sequence[tuple[int, int]]) -> Ragged:
     """A column in local order: rows ``(parent, row)``, or (-1, -1) where absent (empty or 0)."""
-    arrays = []
-    for parent in parents:
-        offered: OfferedColumn = parent.columns[name]
-        assert offered.recipe is not None
-        inputs = [ragged_from_layout(parent.branch(r).layout) for r in offered.recipe.reads]
-        arrays.append(_awkward(apply(offered.recipe, inputs)))
+    arrays = [as_awkward(parent.ragged(name)) for parent in parents]
     starts = np.cumsum([0, *(len(a) for a in arrays)])
     whole = ak.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     rows = np.array([starts[p] + r if p >= 0 else 0 for p, r in take], np.int64)
@@ -67,7 +70,8 @@ def expected(parents: Sequence[Parent], name: str, take: Sequence[tuple[int, int
     return ragged_from_layout(filled.layout)
 
 
-def _awkward(ragged: Ragged) -> ak.Array:
+def as_awkward(ragged: Ragged) -> ak.Array:
+    """Values as an array."""
     members = {k: ak.contents.NumpyArray(v) for k, v in ragged.content.items()}
     if list(members) == [""]:
         layout: ak.contents.Content = members[""]
