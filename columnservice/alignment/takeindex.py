@@ -1,7 +1,7 @@
 """The TakeIndex: for each local row, the parent file and row that hold the same event.
 
-Made by a hash join on (run, luminosityBlock, event), kept as a memory-mapped Arrow file. Knows keys
-and rows; not how keys are read.
+Made by a join on (run, luminosityBlock, event), kept as a memory-mapped Arrow file. Knows keys and
+rows; not how keys are read.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from columnservice.alignment.blockjoin import join_blocks
 from columnservice.alignment.files import open_arrow, write_arrow
-from columnservice.alignment.kernels import ABSENT, build_table, probe_table
+from columnservice.alignment.hashjoin import join_hashed
 from columnservice.model import FileIdentity, Keys
 
 
@@ -28,7 +29,7 @@ class TakeIndex:
         file: int32 per local row, index into ``parents``; -1 where the event is absent.
         row: int64 per local row, the parent row; -1 where absent.
         repeated: bool per local row: the event stands more than once in the parents.
-        local_repeats: how many local rows repeat the key of another local row.
+        local_repeats: how many local keys stand in more than one row.
         parents: the identities of the parent files that ``file`` counts.
     """
 
@@ -54,27 +55,9 @@ class TakeIndex:
         )
 
 
-def _packed(keys: Keys) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    run_lumi = (keys.run.astype(np.uint64) << np.uint64(32)) | keys.lumi.astype(np.uint64)
-    return run_lumi, np.ascontiguousarray(keys.event, np.uint64)
-
-
-def _table(rows: int) -> NDArray[np.int64]:
-    """An empty table at most half full."""
-    return np.full(1 << max(4, (2 * rows - 1).bit_length() if rows else 0), ABSENT, np.int64)
-
-
-def count_repeats(keys: Keys) -> int:
-    """How many rows have a key that stands in another row, counted once per repeated key."""
-    run_lumi, event = _packed(keys)
-    repeated = np.zeros(len(event), np.bool_)
-    build_table(run_lumi, event, _table(len(event)), repeated)
-    return int(repeated.sum())
-
-
 def join(
     local: Keys, parents: Sequence[Keys]
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_], int]:
     """Find each local key among the keys of several parent files.
 
     Args:
@@ -84,32 +67,27 @@ def join(
     Returns:
         ``file`` (int32), ``row`` (int64), ``repeated`` (bool), one entry per local row; file and
         row are -1 where no parent holds the key. Of several equal parent keys the first counts,
-        and ``repeated`` is set.
+        and ``repeated`` is set. Last, how many local keys stand in more than one row.
     """
-    packed = [_packed(keys) for keys in parents]
-    none = np.zeros(0, np.uint64)
-    run_lumi = np.concatenate([p[0] for p in packed]) if packed else none
-    event = np.concatenate([p[1] for p in packed]) if packed else none
-    table, repeated = _table(len(event)), np.zeros(len(event), np.bool_)
-    build_table(run_lumi, event, table, repeated)
-    local_run_lumi, local_event = _packed(local)
-    found = np.empty(len(local_event), np.int64)
-    probe_table(local_run_lumi, local_event, table, run_lumi, event, found)
-    starts = np.cumsum([0, *(len(keys) for keys in parents)])
-    present = found >= 0
-    file = np.where(present, np.searchsorted(starts, found, side="right") - 1, ABSENT)
-    row = np.where(present, found - starts[np.maximum(file, 0)], ABSENT)
-    met = np.zeros(len(found), np.bool_)
-    met[present] = repeated[found[present]]
-    return file.astype(np.int32), row.astype(np.int64), met
+    mine, theirs = _plain(local), [_plain(keys) for keys in parents]
+    found = join_blocks(mine, theirs)
+    return (*found, 0) if found is not None else join_hashed(mine, theirs)
+
+
+def _plain(keys: Keys) -> Keys:
+    """The same keys as the kernels take them."""
+    return Keys(
+        np.ascontiguousarray(keys.run, np.uint32),
+        np.ascontiguousarray(keys.lumi, np.uint32),
+        np.ascontiguousarray(keys.event, np.uint64),
+    )
 
 
 def make_takeindex(
     local: Keys, parents: Sequence[Keys], identities: Sequence[FileIdentity]
 ) -> TakeIndex:
     """Join a local file with its candidate parents."""
-    file, row, repeated = join(local, parents)
-    return TakeIndex(file, row, repeated, count_repeats(local), tuple(identities))
+    return TakeIndex(*join(local, parents), tuple(identities))
 
 
 def write_takeindex(path: Path, index: TakeIndex) -> None:

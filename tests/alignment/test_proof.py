@@ -24,7 +24,7 @@ def client_proof(local, present, first_row=0):
 
 @given(local=distinct, parents=st.lists(distinct, max_size=3), first_row=st.integers(0, 2**40))
 def test_a_right_join_is_proven_whatever_is_missing(local, parents, first_row):
-    file, row, _ = join(keys_of(local), [keys_of(p) for p in parents])
+    file, row, *_ = join(keys_of(local), [keys_of(p) for p in parents])
     proof = proof_of(parents, file, row, first_row)
     assert proof == client_proof(local, file >= 0, first_row)
 
@@ -48,7 +48,7 @@ def test_rows_shifted_by_any_number_are_noticed(local, shift):
 @given(local=distinct, data=st.data())
 def test_a_presence_that_differs_from_the_data_is_noticed(local, data):
     lie = data.draw(st.integers(0, len(local) - 1))
-    file, row, _ = join(keys_of(local), [keys_of(local)])
+    file, row, *_ = join(keys_of(local), [keys_of(local)])
     present = file >= 0
     present[lie] = False
     assert proof_of([local], file, row) != client_proof(local, present)

@@ -5,29 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from columnservice.alignment.kernels import ABSENT, build_table, probe_table
 from columnservice.alignment.takeindex import (
-    count_repeats,
     join,
     make_takeindex,
     open_takeindex,
     write_takeindex,
 )
 from columnservice.model import FileIdentity, Keys
+from tests.support.joins import assert_joined, repeats_of
 from tests.support.ragged import keys_of, triples
 
 pytestmark = pytest.mark.fast
-
-
-def brute_force_join(local, parents):
-    """The first (file, row) of every local key, and whether the key stands in several rows."""
-    places = {}
-    for file, keys in enumerate(parents):
-        for row, key in enumerate(keys):
-            places.setdefault(key, []).append((file, row))
-    found = [places.get(key, []) for key in local]
-    first = [places[0] if places else (-1, -1) for places in found]
-    return first, [len(places) > 1 for places in found]
 
 
 @settings(max_examples=300, deadline=None)
@@ -36,36 +24,29 @@ def brute_force_join(local, parents):
     parents=st.lists(st.lists(triples, max_size=15), max_size=4),
 )
 def test_join_equals_a_brute_force_join_for_any_keys(local, parents):
-    file, row, repeated = join(keys_of(local), [keys_of(p) for p in parents])
-    first, several = brute_force_join(local, parents)
-    assert list(zip(file.tolist(), row.tolist(), strict=True)) == first
-    assert repeated.tolist() == several
-
-
-@given(keys=st.lists(triples, max_size=30))
-def test_count_repeats_counts_each_repeated_key_once(keys):
-    expected = sum(1 for key in set(keys) if keys.count(key) > 1)
-    assert count_repeats(keys_of(keys)) == expected
+    *found, repeats = join(keys_of(local), [keys_of(p) for p in parents])
+    assert_joined(found, local, parents)
+    assert repeats == repeats_of(local)
 
 
 def test_take_index_is_null_for_events_absent_from_parent():
-    file, row, _ = join(keys_of([(1, 1, 5), (1, 1, 6)]), [keys_of([(1, 1, 6)])])
+    file, row, *_ = join(keys_of([(1, 1, 5), (1, 1, 6)]), [keys_of([(1, 1, 6)])])
     assert file.tolist() == [-1, 0]
     assert row.tolist() == [-1, 0]
 
 
 def test_run_and_lumi_exchanged_is_another_event():
-    file, _, _ = join(keys_of([(2, 1, 7)]), [keys_of([(1, 2, 7)])])
+    file, *_ = join(keys_of([(2, 1, 7)]), [keys_of([(1, 2, 7)])])
     assert file.tolist() == [-1]
 
 
 def test_events_that_differ_in_the_upper_32_bits_are_different():
-    file, _, _ = join(keys_of([(1, 1, 7)]), [keys_of([(1, 1, 7 + 2**32)])])
+    file, *_ = join(keys_of([(1, 1, 7)]), [keys_of([(1, 1, 7 + 2**32)])])
     assert file.tolist() == [-1]
 
 
 def test_join_with_no_parent_file_leaves_all_absent():
-    file, row, repeated = join(keys_of([(1, 1, 1)]), [])
+    file, row, repeated, _ = join(keys_of([(1, 1, 1)]), [])
     assert (file.tolist(), row.tolist(), repeated.tolist()) == ([-1], [-1], [False])
 
 
@@ -76,23 +57,10 @@ def test_join_accepts_read_only_keys():
     assert join(keys, [keys])[1].tolist() == [0, 1]
 
 
-@given(
-    parent=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=12),
-    local=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=12),
-)
-def test_hash_table_kernels_equal_their_numpy_twin(parent, local):
-    pr, pe = (np.array([k[i] for k in parent], np.uint64) for i in (0, 1))
-    lr, le = (np.array([k[i] for k in local], np.uint64) for i in (0, 1))
-    table, repeated = np.full(32, ABSENT, np.int64), np.zeros(len(pe), np.bool_)
-    build_table(pr, pe, table, repeated)
-    row = np.empty(len(le), np.int64)
-    probe_table(lr, le, table, pr, pe, row)
-    equal = (lr[:, None] == pr[None, :]) & (le[:, None] == pe[None, :])
-    twin = np.where(equal.any(axis=1), equal.argmax(axis=1), ABSENT) if len(pe) else -1
-    assert np.array_equal(row, np.broadcast_to(twin, row.shape))
-    same = (pr[:, None] == pr[None, :]) & (pe[:, None] == pe[None, :])
-    later = np.triu(same, 1).any(axis=1) & ~np.tril(same, -1).any(axis=1)
-    assert repeated.tolist() == later.tolist()
+def test_join_takes_keys_of_other_integer_types_and_strides():
+    keys = keys_of([(1, 1, 1), (1, 2, 2)])
+    other = Keys(keys.run.astype("i8"), keys.lumi.astype(">u4"), np.repeat(keys.event, 2)[::2])
+    assert join(other, [other])[1].tolist() == [0, 1]
 
 
 def test_kept_take_index_reads_back_the_same(tmp_path):
@@ -117,5 +85,5 @@ def test_damaged_take_index_is_as_none(tmp_path, keep):
 
 def test_empty_local_file_joins_to_nothing():
     empty = Keys(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.uint64))
-    file, row, repeated = join(empty, [keys_of([(1, 1, 1)])])
+    file, row, repeated, _ = join(empty, [keys_of([(1, 1, 1)])])
     assert (len(file), len(row), len(repeated)) == (0, 0, 0)
