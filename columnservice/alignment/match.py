@@ -11,6 +11,10 @@ object, is comparably close: dR at most twice that of the pair, or at most ``res
 which stored directions cannot tell objects apart. A local object that has candidates, but lost all
 of them to others, is ambiguous too. Ambiguous objects have no match: it would be a guess.
 
+Where a local object says itself which parent object it is (a link), and that one is a candidate,
+they are taken first and are in no doubt. Without the window a link would be believed that counts
+objects of another file, in which fewer were kept.
+
 Knows plain arrays; neither files nor what the objects are.
 """
 
@@ -134,21 +138,31 @@ def _candidates(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(
-    types.void(*[_I8_NEW] * 2, _F8_NEW, *[types.int64] * 2, types.float64, *_OUT),
+    types.void(*[_I8_NEW] * 2, _F8_NEW, *[types.int64] * 2, types.float64, _I8, *_OUT),
     cache=True,
     nogil=True,
 )
-def _settle(mine, other, far, other_first, others, resolution, index, ambiguous):  # type: ignore[no-untyped-def]
-    """Take candidates of one event by growing dR; take back those that are in doubt."""
+def _settle(mine, other, far, other_first, others, resolution, claim, index, ambiguous):  # type: ignore[no-untyped-def]
+    """Take candidates of one event by growing dR; take back those that are in doubt.
+
+    Args:
+        claim: per local object the parent object, counted within the event, that it says it is.
+    """
     taken = np.full(others, -1, np.int64)
     # What other candidates are held against: the distance of the pair that was taken.
     held = np.full(others, math.inf)
+    for n in range(len(mine)):
+        i, j = mine[n], other[n] - other_first
+        if claim[i] == j and taken[j] < 0:
+            index[i], taken[j], held[j] = j, i, -1.0
     for n in np.argsort(far, kind="mergesort"):
         i, j = mine[n], other[n] - other_first
         if index[i] < 0 and taken[j] < 0:
             index[i], taken[j], held[j] = j, i, far[n]
     for n in range(len(mine)):
         i, j = mine[n], other[n] - other_first
+        if held[j] < 0.0 or (index[i] >= 0 and held[index[i]] < 0.0):
+            continue  # one of them is known to be another's
         if index[i] < 0:
             ambiguous[i] = True
         elif index[i] != j:
@@ -161,13 +175,13 @@ def _settle(mine, other, far, other_first, others, resolution, index, ambiguous)
 
 
 @numba.njit(
-    types.void(_I8, *_SIDE, _I8, *_SIDE, _F8, *_OUT),
+    types.void(_I8, *_SIDE, _I8, *_SIDE, _F8, _I8, *_OUT),
     cache=True,
     nogil=True,
 )
 def _match(  # type: ignore[no-untyped-def]
     offsets, eta, phi, pt, label, other_offsets, other_eta, other_phi, other_pt, other_label,
-    window, index, ambiguous,
+    window, claim, index, ambiguous,
 ):  # fmt: skip
     """``index[i]`` becomes the parent object of local object i, counted within its event, or -1.
 
@@ -184,7 +198,7 @@ def _match(  # type: ignore[no-untyped-def]
             first, stop, eta, phi, pt, label, other_eta, other_phi, other_pt, other_label,
             window, places, sorted_eta,
         )  # fmt: skip
-        _settle(mine, other, far, begin, end - begin, window[3], index, ambiguous)
+        _settle(mine, other, far, begin, end - begin, window[3], claim, index, ambiguous)
 
 
 @dataclass(frozen=True)
@@ -194,15 +208,18 @@ class Objects:
     Attributes:
         eta, phi, pt: of depth 1; phi in rad.
         labels: whole numbers of depth 1 that must be equal for objects to be the same.
+        link: for local objects, the place within its event of the parent object that each says it
+            is, -1 for none; of depth 1. None where they do not say.
     """
 
     eta: Ragged
     phi: Ragged
     pt: Ragged
     labels: tuple[Ragged, ...] = ()
+    link: Ragged | None = None
 
     def __post_init__(self) -> None:
-        for other in (self.phi, self.pt, *self.labels):
+        for other in (self.phi, self.pt, *self.labels, *((self.link,) if self.link else ())):
             if not np.array_equal(self.eta.offsets[0], other.offsets[0]):
                 raise CountsMismatch("Columns of one collection hold different numbers of objects.")
 
@@ -222,11 +239,12 @@ def match(local: Objects, parent: Objects, window: Window) -> tuple[Ragged, Ragg
     index = np.full(int(offsets[-1]), -1, np.int32)
     ambiguous = np.zeros(len(index), np.bool_)
     labels, other_labels = _labels(local.labels, parent.labels, local, parent)
+    claim = np.full(len(index), -1) if local.link is None else local.link.values.astype(np.int64)
     numbers = np.array([window.max_dr, window.pt_low, window.pt_high, window.resolution])
     _match(
         offsets, *_numbers(local), labels,
         parent.eta.offsets[0], *_numbers(parent), other_labels,
-        numbers, index, ambiguous,
+        numbers, claim, index, ambiguous,
     )  # fmt: skip
     return Ragged((offsets,), {"": index}), Ragged((offsets,), {"": ambiguous})
 

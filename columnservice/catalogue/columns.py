@@ -46,7 +46,7 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
             *local,
             *added,
             *references(local, remote),
-            *derived_columns(here, parent, local, added),
+            *derived_columns((here.format, parent.format), local, added),
         )
 
     return catalogue.derived("columns", names, offer)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from columnservice.formats.matches import MATCHES, Match, parent_of, shared
+from columnservice.formats.matches import LINK, MATCHES, Match, is_link, parent_of, shared
 from columnservice.model import (
     Column,
-    Dataset,
     Derivation,
+    FormatName,
     Member,
     OfferedColumn,
     local_shape,
@@ -23,24 +23,26 @@ from columnservice.model import (
 
 KINEMATICS = ("eta", "phi", "pt")
 MATCH_VERSION = 1
+MATCH_INDEX = "match_index"
+MATCH_COMPUTES = (MATCH_INDEX, "match_ambiguous", "has_match", "match_distance", "take_matched")
+"""The computations of ``delivery.compute`` that rest on a match of objects."""
 
 
 def derived_columns(
-    dataset: Dataset,
-    parent: Dataset,
+    formats: tuple[FormatName, FormatName],
     local: Sequence[OfferedColumn],
     remote: Sequence[OfferedColumn],
 ) -> tuple[OfferedColumn, ...]:
     """All derived Columns, none under a name that the local files or the parents use.
 
     Args:
-        dataset, parent: the local Dataset and its parent.
+        formats: of the local Dataset and of its parent.
         local, remote: their own Columns.
     """
     taken = {o.column.name for o in (*local, *remote)}
     offered: dict[str, OfferedColumn] = {}
-    for line in MATCHES.get((dataset.format, parent.format), ()):
-        for one in _matched(line, _Side.of(line.local, local), remote):
+    for line in MATCHES.get(formats, ()):
+        for one in _matched(line, local, remote):
             if one.column.name not in taken:
                 offered.setdefault(one.column.name, one)
     return tuple(offered.values())
@@ -50,98 +52,104 @@ def derived_columns(
 class _Side:
     """The readable fields of one collection, one item per object, by field."""
 
-    collection: str
     fields: Mapping[str, Column]
     counts_doc: str
 
     @classmethod
     def of(cls, collection: str, offered: Sequence[OfferedColumn]) -> _Side:
         columns = [o.column for o in offered if o.column.support == "ok"]
-        fields = {
-            c.field: c
-            for c in columns
-            if c.collection == collection and c.field and c.depth and c.shape
-        }
+        fields = {c.field: c for c in columns if c.collection == collection and c.field and c.depth}
         counts = next((c for c in columns if c.counts_of == collection), None)
-        return cls(collection, fields, counts.doc if counts else "")
+        return cls(fields, counts.doc if counts else "")
 
     @property
     def is_matchable(self) -> bool:
         """Whether its objects have directions and momenta."""
-        return all(_is_number(self.fields.get(field), "f") for field in KINEMATICS)
+        return all(self.holds(field, "f") for field in KINEMATICS)
+
+    def holds(self, field: str, kinds: str) -> bool:
+        """Whether a field is one number per object, of these kinds of NumPy."""
+        column = self.fields.get(field)
+        if column is None or column.depth != 1 or [m.name for m in column.members] != [""]:
+            return False
+        return np.dtype(column.members[0].dtype).kind in kinds
+
+    def whole(self) -> list[str]:
+        """The fields that are one whole number per object."""
+        return [field for field in self.fields if self.holds(field, "iu")]
 
     def names(self, fields: Sequence[str]) -> tuple[str, ...]:
         """Names of the Columns of some fields."""
         return tuple(self.fields[field].name for field in fields)
 
 
-def _is_number(column: Column | None, kinds: str) -> bool:
-    if column is None or column.depth != 1 or [m.name for m in column.members] != [""]:
-        return False
-    return np.dtype(column.members[0].dtype).kind in kinds
-
-
-def _matched(line: Match, mine: _Side, remote: Sequence[OfferedColumn]) -> Iterator[OfferedColumn]:
+def _matched(
+    line: Match, local: Sequence[OfferedColumn], remote: Sequence[OfferedColumn]
+) -> Iterator[OfferedColumn]:
     """The Columns that a match adds to a local collection; none where there is nothing to match."""
+    mine = _Side.of(line.local, local)
+    sides = {parent: _Side.of(parent, remote) for parent in line.parents}
     if not mine.is_matchable:
         return
-    sides = {parent: _Side.of(parent, remote) for parent in line.parents}
     parent = parent_of(line, mine.counts_doc, mine.fields, lambda p: sides[p].is_matchable)
     if parent is None:
         return
     theirs = sides[parent]
-    whole = [f for f, c in mine.fields.items() if _is_number(c, "iu")]
-    labels = shared(
-        line.labels, whole, [f for f, c in theirs.fields.items() if _is_number(c, "iu")]
-    )
+    prefix = mine.fields["eta"].name.removesuffix("eta")
+    index = f"{prefix}{parent}Idx"
+    yield from _evidence(line, parent, prefix, mine, theirs)
+    eta = theirs.fields["eta"]
+    for field, column in theirs.fields.items():
+        if field in mine.fields or is_link(column):
+            continue
+        name = f"{prefix}{field}"
+        # Where each Column is a shape of its own, it may differ in length from its collection.
+        known = () if column.shape == eta.shape else (eta.name,)
+        made = replace(
+            column, name=name, collection=line.local, field=field, origin="derived",
+            shape=local_shape(line.local), source=f"{column.name} through {index}",
+        )  # fmt: skip
+        inputs = (index, column.name, *known)
+        yield OfferedColumn(made, None, Derivation(name, inputs, "take_matched", (), MATCH_VERSION))
+
+
+def _evidence(
+    line: Match, parent: str, prefix: str, mine: _Side, theirs: _Side
+) -> Iterator[OfferedColumn]:
+    """The Columns that tell of a match itself, its index first."""
+    labels = shared(line.labels, mine.whole(), theirs.whole())
     both = mine.names((*KINEMATICS, *labels)) + theirs.names((*KINEMATICS, *labels))
-    window = (
+    parameters: tuple[tuple[str, float], ...] = (
         ("max_dr", line.max_dr),
         ("pt_low", line.pt_low),
         ("pt_high", line.pt_high),
         ("resolution", line.resolution),
     )
-    index = f"{line.local}_{parent}Idx"
+    rule = f"nearest in (eta, phi) within {line.max_dr}, pt ratio {line.pt_low} to {line.pt_high}"
+    rule += "".join(f", equal {label}" for label in labels)
+    if all(mine.holds(field, "iu") for field in LINK):
+        both += mine.names(LINK)
+        parameters += (("linked", True),)
+        rule = f"by its link, else {rule}"
 
     def made(
         field: str, dtype: str, doc: str, compute: str, inputs: tuple[str, ...],
         parameters: tuple[tuple[str, float], ...] = (),
     ) -> OfferedColumn:  # fmt: skip
-        name = f"{line.local}_{field}"
+        name = f"{prefix}{field}"
         column = Column(
             name, (Member("", dtype),), 1, line.local, field, local_shape(line.local), doc=doc,
             origin="derived", source=f"match of {line.local} with {parent}",
         )  # fmt: skip
-        return OfferedColumn(
-            column, None, Derivation(name, inputs, compute, parameters, MATCH_VERSION)
-        )
+        derivation = Derivation(name, inputs, compute, parameters, MATCH_VERSION)
+        return OfferedColumn(column, None, derivation)
 
-    rule = (
-        f"nearest in (eta, phi) within {line.max_dr}, pt ratio {line.pt_low} to {line.pt_high}"
-        + (f", equal {' and '.join(labels)}" if labels else "")
-    )
-    yield made(
-        f"{parent}Idx", "int32", f"the same object in {parent}, -1 for none ({rule})",
-        "match_index", both, window,
-    )  # fmt: skip
+    index = f"{prefix}{parent}Idx"
+    doc = f"the same object in {parent}, -1 for none ({rule})"
+    yield made(f"{parent}Idx", "int32", doc, MATCH_INDEX, both, parameters)
     yield made("hasMatch", "bool", f"has a match in {parent}", "has_match", (index,))
-    yield made(
-        "matchDR", "float32", f"distance in (eta, phi) to the match in {parent}, NaN for none",
-        "match_distance", (index, *mine.names(("eta", "phi")), *theirs.names(("eta", "phi"))),
-    )  # fmt: skip
-    yield made(
-        "matchAmbiguous", "bool", f"several candidates in {parent}, so no match is made",
-        "match_ambiguous", both, window,
-    )  # fmt: skip
-    for field, column in theirs.fields.items():
-        if field in mine.fields:
-            continue
-        name = f"{line.local}_{field}"
-        yield OfferedColumn(
-            replace(
-                column, name=name, collection=line.local, field=field, origin="derived",
-                shape=local_shape(line.local), source=f"{column.name} through {index}",
-            ),
-            None,
-            Derivation(name, (index, column.name), "take_matched", (), MATCH_VERSION),
-        )  # fmt: skip
+    doc = f"distance in (eta, phi) to the match in {parent}, NaN for none"
+    directions = mine.names(KINEMATICS[:2]) + theirs.names(KINEMATICS[:2])
+    yield made("matchDR", "float32", doc, "match_distance", (index, *directions))
+    doc = f"several candidates in {parent}, so that no match is made"
+    yield made("matchAmbiguous", "bool", doc, "match_ambiguous", both, parameters)

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from columnservice.alignment.match import Objects, Window, distance, match, take_matched
+from columnservice.errors import CountsMismatch
 from columnservice.model import Derivation, Ragged, plain
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -30,16 +33,25 @@ def compute(derivation: Derivation, inputs: Sequence[Ragged]) -> Ragged:
 
 
 def _matched(inputs: Sequence[Ragged], parameters: Parameters) -> tuple[Ragged, Ragged]:
+    told = dict(parameters)
+    link = None
+    if told.pop("linked", False):
+        *inputs, keys, places = inputs
+        held = np.where(keys.values == 0, -1, places.values.astype(np.int64))
+        link = plain(held, *places.offsets)
     half = len(inputs) // 2
-    local, parent = (
-        Objects(eta, phi, pt, tuple(labels))
-        for eta, phi, pt, *labels in (inputs[:half], inputs[half:])
-    )
-    return match(local, parent, Window(**parameters))
+    eta, phi, pt, *labels = inputs[:half]
+    local = Objects(eta, phi, pt, tuple(labels), link)
+    eta, phi, pt, *labels = inputs[half:]
+    return match(local, Objects(eta, phi, pt, tuple(labels)), Window(**told))
 
 
 def _match_index(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
-    """Inputs: eta, phi, pt and labels of the local objects, then those of the parent's."""
+    """Inputs: eta, phi, pt and labels of the local objects, then those of the parent's.
+
+    With the parameter ``linked``, the keys and places of the local objects' links stand behind: a
+    key of 0 is no link. All others are taken to lead to the same container.
+    """
     return _matched(inputs, parameters)[0]
 
 
@@ -61,8 +73,13 @@ def _match_distance(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
 
 
 def _take_matched(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
-    """Inputs: a match index; the parent objects' values."""
-    index, values = inputs
+    """Inputs: a match index; the parent objects' values; a Column that they were matched by.
+
+    The last is needed only where Columns of one collection may differ in length.
+    """
+    index, values, *known = inputs
+    if any(not np.array_equal(values.offsets[0], k.offsets[0]) for k in known):
+        raise CountsMismatch("A parent column holds other numbers of objects than its collection.")
     return take_matched(index, values)
 
 

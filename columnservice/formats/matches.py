@@ -10,6 +10,9 @@ PhysicsTools/NanoAOD/python (``muons_cff``, ``electrons_cff``, ``jetsAK4_CHS_cff
 the collection named here, and ``Var(…, precision=…)`` how many bits of the mantissa are kept: 10
 bits of η and φ at 2.5 are steps of 0.002, 12 bits (the usual) of 0.0005.
 
+PHYSLITE keeps calibrated copies of the containers of a full derivation; where both files hold the
+same container in the same order, no match is needed and none is listed here.
+
 Knows names and numbers; nothing of how objects are compared.
 """
 
@@ -18,7 +21,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from columnservice.model import FormatName
+from columnservice.formats.decode import LINK_MEMBERS
+from columnservice.model import Column, FormatName
+
+_LINK_MEMBERS = {m.name for m in LINK_MEMBERS}
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,42 @@ MINIAOD_MATCHES: tuple[Match, ...] = (
 # taggers are run on PUPPI jets only (jetsAK4_Puppi_cff, NanoAOD v11 and later).
 MARKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Jet": {
-        "slimmedJets": ("puId", "puIdDisc", "qgl", "bRegCorr"),
+        "slimmedJets": ("puId", "qgl", "bRegCorr"),
         "slimmedJetsPuppi": ("btagPNetB", "btagRobustParTAK4B", "btagUParTAK4B"),
     },
 }
 
+LINK = ("originalObjectLink.m_persKey", "originalObjectLink.m_persIndex")
+"""The fields of a local ATLAS container that say which object each was copied from
+(``xAOD::setOriginalObjectLink``, Event/xAOD/xAODBase/Root/IParticleHelpers.cxx)."""
+
+_CALIBRATED = (0.5, 2.0)  # calibrations, smearing and other working points of pt
+
+# PHYSLITE keeps calibrated and re-sorted copies of containers of the full derivation, in MeV.
+# Source: Athena PhysicsAnalysis/DerivationFramework/DerivationFrameworkPhys/python/PHYSLITE.py and
+# PhysicsAnalysis/Algorithms (``outputContainers`` of the CP algorithms).
+# fmt: off
+DAOD_MATCHES: tuple[Match, ...] = (
+    #      local                 parents                                                                                           max_dr  pt            resolution  labels             why
+    _match("AnalysisElectrons",  "Electrons",                                                                                      0.02,   _CALIBRATED,  0.001,      "author",          "direction of the track kept, energy calibrated"),
+    _match("AnalysisPhotons",    "Photons",                                                                                        0.05,   _CALIBRATED,  0.001,      "author",          "direction corrected for the vertex, energy calibrated"),
+    _match("AnalysisMuons",      "Muons",                                                                                          0.02,   _CALIBRATED,  0.001,      "author muonType", "direction of the track kept, pt calibrated"),
+    _match("AnalysisTauJets",    "TauJets",                                                                                        0.05,   _CALIBRATED,  0.001,      "",                "direction and energy calibrated"),
+    _match("AnalysisJets",       "AntiKt4EMPFlowJets AntiKt4EMTopoJets",                                                           0.1,    _CALIBRATED,  0.005,      "",                "origin-corrected direction, energy calibrated; AK4 jets are never this close to each other"),
+    _match("AnalysisLargeRJets", "AntiKt10UFOCSSKSoftDropBeta100Zcut10Jets AntiKt10LCTopoTrimmedPtFrac5SmallR20Jets",              0.1,    _CALIBRATED,  0.005,      "",                "energy and mass calibrated"),
+)
+# fmt: on
+
 MATCHES: Mapping[tuple[FormatName, FormatName], tuple[Match, ...]] = {
     ("nanoaod", "miniaod"): MINIAOD_MATCHES,
+    ("physlite", "daod"): DAOD_MATCHES,
 }
 """(local Format, parent Format) → the table's lines."""
+
+
+def is_link(column: Column) -> bool:
+    """Whether a Column points into containers: what the parent's number means is another there."""
+    return "Link" in (column.field or "") or {m.name for m in column.members} >= _LINK_MEMBERS
 
 
 def parent_of(
