@@ -1,7 +1,8 @@
 """Running tasks in worker processes: so many at a time, in order of asking, and never for ever.
 
 A task whose process reports no progress for ``deadline_seconds`` fails and costs that process only.
-A task whose process died is tried once more. Knows no catalogue and no request.
+A task whose process died is tried once more. Of tasks on servers that gave no answer lately one
+runs at a time, so that they keep nobody else waiting. Knows no catalogue and no request.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.process import DEATH, WorkerProcess
 from columnservice.delivery.pulse import Stillness
 from columnservice.delivery.tasks import subject
+from columnservice.delivery.troubled import Troubled, origins_of, servers_of
 from columnservice.delivery.workshop import WorkerSettings
 from columnservice.errors import Unavailable, Unreachable
 from columnservice.settings import Settings
@@ -30,7 +32,7 @@ LOOK_SECONDS = 0.25
 END_SECONDS = 10.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """A task and who waits for it."""
 
@@ -38,6 +40,7 @@ class _Job:
     arguments: tuple[Any, ...]
     with_tools: bool
     about: str
+    servers: frozenset[str]
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -64,6 +67,8 @@ class Workers:
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
         self._running = 0
+        self._troubled = Troubled()
+        self._trying = False
         self._closed = False
         self._ending = threading.Event()
         self._lanes = [
@@ -95,11 +100,12 @@ class Workers:
 
     def submit(self, work: Callable[[Any, Any], T], task: Any) -> Future[T]:
         """Run ``work(tools, task)`` in a worker; both must pickle."""
-        return self._put(_Job(work, (task,), True, subject(task)))
+        return self._put(_Job(work, (task,), True, subject(task), origins_of(task)))
 
     def run(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """Run a plain function in a worker; its first argument names the file."""
-        return self._put(_Job(function, args, False, str(args[0]) if args else "A task"))
+        about = str(args[0]) if args else "A task"
+        return self._put(_Job(function, args, False, about, servers_of([about])))
 
     def result(self, future: Future[T]) -> T:
         """A task's result.
@@ -141,28 +147,48 @@ class Workers:
         for lane in self._lanes:
             lane.join(END_SECONDS)
 
-    def _take(self) -> _Job | None:
+    def _next(self) -> tuple[_Job, bool] | None:
+        """The first task that may run, and whether it tries a server that gave no answer."""
+        for job in self._waiting:
+            tries = self._troubled.holds(job.servers)
+            if not (tries and self._trying):
+                return job, tries
+        return None
+
+    def _take(self) -> tuple[_Job, bool] | None:
         """The next task; None when there will be no more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
-                return None
+            while (found := self._next()) is None:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            job, tries = found
+            self._waiting.remove(job)
+            self._trying |= tries
             self._running += 1
-            return self._waiting.popleft()
+            return found
 
     def _lane(self) -> None:
-        while (job := self._take()) is not None:
+        while (found := self._take()) is not None:
+            job, tries = found
+            failure: BaseException | None = None
             try:
                 result = self._perform(job)
             except BaseException as error:
-                job.future.set_exception(error)
+                failure = error
+            with self._changed:
+                self._running -= 1
+                self._trying &= not tries
+                if isinstance(failure, Unreachable):
+                    self._troubled.add(job.servers)
+                else:
+                    self._troubled.remove(job.servers)
+                self._changed.notify_all()
+            if failure is not None:
+                job.future.set_exception(failure)
             else:
                 job.future.set_result(result)
-            finally:
-                with self._changed:
-                    self._running -= 1
-                    self._changed.notify_all()
-            del job
+            del job, found, failure
 
     def _perform(self, job: _Job) -> Any:
         deaths = 0

@@ -115,6 +115,34 @@ def test_a_task_without_progress_fails_naming_file_and_seconds_and_costs_its_pro
     until(lambda: workers.warm == 3, "the process is replaced")
 
 
+def test_a_server_that_gave_no_answer_keeps_one_process_busy_and_no_more(team, tmp_path):
+    workers, _ = team
+    hung = workers.run(chores.note_and_hang, "root://frozen:1//0.root", tmp_path / "pid0")
+    with pytest.raises(Unreachable):
+        hung.result(PATIENCE_SECONDS)
+    again = [
+        workers.run(chores.note_and_hang, f"root://frozen:1//{n}.root", tmp_path / f"pid{n}")
+        for n in range(1, 4)
+    ]
+    until((tmp_path / "pid1").exists, "one finds out whether the server is back")
+    others = [workers.run(chores.pid, f"root://well:1//{n}.root") for n in range(4)]
+    assert all(future.result(PATIENCE_SECONDS) for future in others)
+    assert not (tmp_path / "pid2").exists()
+    for future in again:
+        with pytest.raises(Unreachable):
+            future.result(PATIENCE_SECONDS)
+    until(lambda: workers.warm == 3, "the processes are replaced")
+    assert workers.run(chores.pid, "root://frozen:1//a.root").result(PATIENCE_SECONDS)
+    notes, go = tmp_path / "notes", tmp_path / "go"
+    notes.mkdir()
+    back = [
+        workers.run(chores.note_and_wait, f"root://frozen:1//{n}.root", notes, go) for n in range(2)
+    ]
+    until(lambda: len(list(notes.iterdir())) == 2, "a server that is back serves several")
+    go.touch()
+    assert len({future.result(PATIENCE_SECONDS) for future in back}) == 2
+
+
 def test_a_long_healthy_task_lives(team):
     steps = round(2 * DEADLINE_SECONDS / 0.5)
     task = team[0].run(chores.get_on_slowly, "long.root", 0.5, steps)
