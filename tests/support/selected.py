@@ -85,3 +85,59 @@ def write_selected(
         file.mktree("Events", kinds)
         file["Events"].extend(data)
     return Selected(path, [(0, r) if r >= 0 else (-1, -1) for r in rows], index)
+
+
+def write_selected_physlite(
+    path: Path,
+    parent: Parent,
+    rows: Sequence[int],
+    containers: Mapping[str, str],
+    keep: float = 0.7,
+    seed: int = 1,
+    thinned: int | None = None,
+) -> Selected:
+    """Write a PHYSLITE-like file from rows of a derivation: objects calibrated and re-ordered.
+
+    Args:
+        path: of the file.
+        parent: the derivation.
+        rows: its rows in local order.
+        containers: local container → the parent's, with its store: ``MuonsAuxDyn``.
+        keep: which part of the objects is kept.
+        seed: of what is kept and in which order.
+        thinned: write links to the original objects, counted from this number on instead of 0, as
+            where they were counted before some were taken away; None for no links.
+    """
+    rng = np.random.default_rng(seed)
+    keys = parent.keys()
+    data: dict[str, object] = {
+        f"EventInfoAuxDyn.{name}": np.array([keys[r][i] for r in rows], kind)
+        for i, (name, kind) in enumerate(
+            [("runNumber", "u4"), ("lumiBlock", "u4"), ("eventNumber", "u8")]
+        )
+    }
+    index: dict[str, list[list[int]]] = {}
+    for local, source in containers.items():
+        values = {
+            f: parent.branch(parent.columns[f"{source}.{f}"].recipe.reads[0])
+            for f in ("pt", "eta", "phi", "charge")
+            if f"{source}.{f}" in parent.columns
+        }
+        counts = ak.num(values["pt"]).to_list()
+        index[local] = [
+            rng.permutation(np.flatnonzero(rng.random(counts[r]) < keep)).tolist() for r in rows
+        ]
+        picked = list(zip(rows, index[local], strict=True))
+        chosen = {f: ak.Array([v[r].to_numpy()[i] for r, i in picked]) for f, v in values.items()}
+        flat = rng.normal(1, 0.05, int(ak.count(chosen["pt"]))).astype("f4")
+        chosen["pt"] = chosen["pt"] * ak.unflatten(flat, ak.num(chosen["pt"]))
+        if thinned is not None:
+            places = ak.values_astype(ak.Array(index[local]), "u4") + np.uint32(thinned)
+            chosen["originalObjectLink.m_persIndex"] = ak.values_astype(places, "u4")
+            chosen["originalObjectLink.m_persKey"] = ak.full_like(places, 7, dtype="u4")
+        data[f"{local}AuxDyn"] = ak.zip(chosen)
+    kinds = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in data.items()}
+    with uproot.recreate(path) as file:
+        file.mktree("CollectionTree", kinds, field_name=lambda outer, inner: f"{outer}.{inner}")
+        file["CollectionTree"].extend(data)
+    return Selected(path, [(0, r) for r in rows], index)

@@ -1,0 +1,83 @@
+"""Fields of a full derivation on calibrated, re-sorted PHYSLITE objects, by a real service."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from coffea.nanoevents import NanoEventsFactory, PHYSLITESchema
+
+import columnservice
+from columnservice import wire
+from tests.support.selected import write_selected_physlite
+from tests.support.truth import Parent, expected
+
+DAOD = "atlas/daod_exot15_10ev.root"
+CONTAINERS = {"AnalysisMuons": "MuonsAuxDyn", "AnalysisJets": "AntiKt4EMTopoJetsAux"}
+INDEX = {"AnalysisMuons": "MuonsIdx", "AnalysisJets": "AntiKt4EMTopoJetsIdx"}
+ROWS = [3, 0, 8, 6, 5, 1, 4]
+LINKS = {"by_direction": None, "by_link": 0, "by_wrong_link": 1}
+
+
+@pytest.fixture(scope="module", params=list(LINKS))
+def made(request, service, data_dir, tmp_path_factory):
+    """A registered file of selected objects, the truth, and the parent by plain uproot."""
+    name = f"physlite_{request.param}"
+    parent = Parent(data_dir / DAOD, "daod")
+    path = tmp_path_factory.mktemp(name) / "local.root"
+    truth = write_selected_physlite(path, parent, ROWS, CONTAINERS, thinned=LINKS[request.param])
+    service.register(f"{name}_daod", "daod", [data_dir / DAOD])
+    summary = service.register(name, "physlite", [path], parent=f"{name}_daod")
+    assert summary["coverage"] == {"events": len(ROWS), "with_parent": len(ROWS)}, summary
+    return name, parent, truth
+
+
+def answer(service, name, columns):
+    told = {c["name"]: wire.column_from_json(c) for c in service.columns(name)}
+    data = service.data(name, service.uuids(name)[0], 0, len(ROWS), columns)
+    [batch] = pa.ipc.open_stream(data).read_all().to_batches()
+    return {c: wire.decode_column(told[c], batch) for c in columns}
+
+
+@pytest.mark.parametrize("local", CONTAINERS)
+def test_calibrated_and_shuffled_objects_find_what_they_were_made_from(service, made, local):
+    name, parent, truth = made
+    prefix = f"{local}AuxDyn."
+    index = prefix + INDEX[local]
+    [told] = [c for c in service.columns(name) if c["name"] == index]
+    assert ("by its link" in told["doc"]) == (name != "physlite_by_direction")
+    fields = [
+        c["name"]
+        for c in service.columns(name)
+        if c["source"].endswith(f" through {index}") and c["type"] == "var * float32"
+    ]
+    assert len(fields) > 20
+    found = answer(service, name, [index, *fields[:40]])
+    right = [i for event in truth.index[local] for i in event]
+    assert found[index].values.tolist() == right
+    sources = {c["name"]: c["source"].partition(" through ")[0] for c in service.columns(name)}
+    events = np.repeat(np.arange(len(ROWS)), np.diff(found[index].offsets[0]))
+    for field in fields[:40]:
+        want = expected([parent], sources[field], truth.take)
+        assert np.array_equal(
+            found[field].values, want.values[want.offsets[0][events] + right], equal_nan=True
+        ), field
+
+
+def test_no_link_into_the_parents_containers_is_put_on_local_objects(service, made):
+    name, _, _ = made
+    derived = [c["name"] for c in service.columns(name) if c["origin"] == "derived"]
+    assert derived
+    assert not [n for n in derived if "Link" in n]
+
+
+def test_coffea_has_them_on_its_muons(service, made):
+    name, parent, truth = made
+    told = columnservice.connect(service.url).nanoevents(PHYSLITESchema, dataset=name)
+    events = NanoEventsFactory.from_root({str(truth.path): "CollectionTree"}, **told).events()
+    want = parent.branch(parent.columns["MuonsAuxDyn.topoetcone20"].recipe.reads[0])
+    got = events.Muons.topoetcone20.to_list()
+    assert got == [
+        want[row][index].to_list()
+        for row, index in zip(ROWS, truth.index["AnalysisMuons"], strict=True)
+    ]
