@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from columnservice.catalogue.defined import defined_columns
 from columnservice.catalogue.derived import derived_columns
+from columnservice.catalogue.layouts import layouts_of
 from columnservice.catalogue.store import Catalogue
 from columnservice.model import (
     REFERENCE_PREFIX,
@@ -17,6 +19,7 @@ from columnservice.model import (
     OfferedColumn,
     Origin,
 )
+from columnservice.selection.installed import installed
 
 RECOGNISED_BY = ("eta", "phi", "pt", "mass", "m")
 
@@ -35,19 +38,21 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
     names = (here.name,) if here.parent is None else (here.name, here.parent)
 
     def offer() -> tuple[OfferedColumn, ...]:
-        local = merged(catalogue.columnsets(here.name), "local")
+        local = merged(layouts_of(catalogue, here.name), "local")
         if here.parent is None:
             return local
         taken = {offered.column.name for offered in local}
-        remote = merged(catalogue.columnsets(here.parent), "parent")
+        remote = merged(layouts_of(catalogue, here.parent), "parent")
         added = tuple(o for o in remote if o.column.name not in taken)
         parent = catalogue.dataset(here.parent)
-        return (
+        known = (
             *local,
             *added,
             *references(local, remote),
             *derived_columns((here.format, parent.format), local, added),
         )
+        users = catalogue.definitions(here.name)
+        return (*known, *defined_columns(here.format, known, installed()[0], users))
 
     return catalogue.derived("columns", names, offer)
 

@@ -120,6 +120,7 @@ def columns_to_json(columns: Iterable[OfferedColumn]) -> list[dict[str, Any]]:
         {
             "column": _told(offered.column),
             "recipe": None if offered.recipe is None else _told(offered.recipe),
+            **({} if offered.unlisted is None else {"unlisted": _told(offered.unlisted)}),
         }
         for offered in columns
     ]
@@ -132,17 +133,25 @@ def _told(value: Any) -> dict[str, Any]:
 
 def columnset_of(digest: str, document: Iterable[Mapping[str, Any]]) -> ColumnSet:
     """The ColumnSet that ``columns_to_json`` made the document of."""
-    return ColumnSet(digest, tuple(_offered(d["column"], d["recipe"]) for d in document))
+    return ColumnSet(digest, tuple(_offered(d) for d in document))
 
 
-def _offered(column: Mapping[str, Any], recipe: Mapping[str, Any] | None) -> OfferedColumn:
+def _offered(document: Mapping[str, Any]) -> OfferedColumn:
+    column = document["column"]
     members = tuple(Member(**m) for m in column["members"])
     made = Column(**{**column, "members": members})
-    if recipe is None:
-        return OfferedColumn(made, None)
+    recipe, unlisted = document["recipe"], document.get("unlisted")
+    return OfferedColumn(
+        made,
+        None if recipe is None else _recipe(recipe),
+        unlisted=None if unlisted is None else _recipe(unlisted),
+    )
+
+
+def _recipe(recipe: Mapping[str, Any]) -> Recipe:
     reads = tuple(BranchRead(**r) for r in recipe["reads"])
     parameters = tuple((name, value) for name, value in recipe.get("parameters", ()))
-    return OfferedColumn(made, Recipe(**{**recipe, "reads": reads, "parameters": parameters}))
+    return Recipe(**{**recipe, "reads": reads, "parameters": parameters})
 
 
 def identities_digest(identities: Iterable[tuple[str, int | None]]) -> str:

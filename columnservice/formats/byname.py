@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from uproot import TTree
 
 Labels = Mapping[str, Sequence[str] | None]
+NO_LABELS = "the events that were looked at hold no label of it"
+NO_MENU = "offered by number as a list of bits; the file does not name the paths"
 _TYPES = {
     "pair_float32": "float32",
     "pair_int8": "int8",
@@ -57,10 +59,27 @@ def _sibling(product: Product, leaf: Leaf, values: str | None) -> Leaf | None:
     return min(fitting, key=reading_cost, default=None)
 
 
+def unnamed_paths(
+    product: Product, made: Mapping[str, OfferedColumn], menus: Menus
+) -> Iterator[OfferedColumn]:
+    """The store of trigger results whose paths the file does not name, though another one may.
+
+    States are looked up by the hash of the event's menu: what another file tells of it holds here.
+    """
+    for leaf in product.leaves:
+        if product.name is None or not is_trigger_results(leaf) or menus.get(product.name.process):
+            continue
+        store = made[leaf.member].column
+        unlisted = Recipe(store.name, (BranchRead(leaf.path, raw=True),), "trigger_path")
+        yield OfferedColumn(replace(store, reason=NO_MENU), None, unlisted=unlisted)
+
+
 def labelled(
     product: Product, made: Mapping[str, OfferedColumn], labels: Labels, names: Names
 ) -> Iterator[OfferedColumn]:
     """Columns of values that a product's objects keep under labels, and a word on their store.
+
+    Where no object was seen, so that no label is known, the store says how one would be read.
 
     Args:
         product: of objects in vectors.
@@ -72,12 +91,16 @@ def labelled(
         kind, known = MEMBERS.get(leaf.member.rpartition(".")[2]), labels.get(leaf.path)
         store = made[leaf.member].column
         shape = store.collection
-        if kind is None or not known or leaf.vector is None or shape is None:
+        if kind is None or known is None or leaf.vector is None or shape is None:
             continue
         sibling = _sibling(product, leaf, kind.values)
         if sibling is None:
             continue
         reads = (BranchRead(leaf.path, raw=True), BranchRead(sibling.path))
+        if not known:
+            unlisted = Recipe(store.name, reads, kind.decode)
+            yield OfferedColumn(replace(store, reason=NO_LABELS), None, unlisted=unlisted)
+            continue
         members = (Member("", _TYPES[kind.decode]),)
         for label in known:
             field = clean(label) or "unnamed"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.auxiliary import EVENTS
-from columnservice.formats.byname import data_names, labelled, results
+from columnservice.formats.byname import data_names, labelled, results, unnamed_paths
 from columnservice.formats.decode import DECODERS
 from columnservice.formats.discovery import Readable, Refused
 from columnservice.formats.lines import Line, fields_of
@@ -150,7 +150,7 @@ def _renamed(
 
 
 def _plain(
-    product: Product, base: str, names: Names, packed: bool, labels: Mapping[str, Any]
+    product: Product, base: str, names: Names, packed: bool, data: Mapping[str, Any]
 ) -> Iterator[OfferedColumn]:
     """All Columns of a product's branches as they are, each shape's counts before its first.
 
@@ -158,7 +158,8 @@ def _plain(
     """
     made = {leaf.member: _raw_column(leaf, product, base, names) for leaf in product.leaves}
     more = [] if packed else [*_renamed(product, made, names)]
-    more += labelled(product, made, labels, names)
+    more += labelled(product, made, data["labels"], names)
+    more += unnamed_paths(product, made, data["menus"])
     described = {offered.column.name: offered for offered in more}
     shapes: dict[str, list[Leaf]] = {}
     for leaf in product.leaves:
@@ -197,5 +198,5 @@ def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
             columns = _decoded(product, names.collection(base, product.branch), names)
             decoded += columns
             base, packed = (base + "Raw", True) if columns else (base, False)
-        raw += _plain(product, base, names, packed, data["labels"])
+        raw += _plain(product, base, names, packed, data)
     return (*decoded, *raw, *results(found, bases, data["menus"], names))
