@@ -71,25 +71,63 @@ def find_blocks(run, lumi, event, starts, ascending, low, high):  # type: ignore
     return blocks
 
 
-@numba.njit(inline="always")
-def _slot_of(event, table, wanted, slot):  # type: ignore[no-untyped-def]
-    """Where an event stands in a table, or else the free slot where it would; from ``slot`` on."""
-    held = table[slot]
-    while held != ABSENT and event[np.uint64(held)] != wanted:
-        slot += np.uint64(1)
-        if slot == np.uint64(len(table)):
-            slot = np.uint64(0)
+# Kernels call others once per block, never per row: handing an array over costs more than a row.
+
+
+@numba.njit
+def _enter(event, first, last, low, factor, shift, table):  # type: ignore[no-untyped-def]
+    """Enter rows ``first`` to ``last`` into a table; whether one of their events stood there."""
+    length = np.uint64(len(table))
+    for i in range(first, last):
+        slot = (event[i] - low) * factor >> shift
         held = table[slot]
-    return slot
+        while held != ABSENT:
+            if event[np.uint64(held)] == event[i]:
+                return True
+            slot += np.uint64(1)
+            if slot == length:
+                slot = np.uint64(0)
+            held = table[slot]
+        table[slot] = i
+    return False
 
 
-@numba.njit(inline="always")
-def _note(file, row, repeated, i, number, j):  # type: ignore[no-untyped-def]
-    """Local row i stands in row j of a parent file: written, or repeated where one is known."""
-    if file[i] == ABSENT:
-        file[i], row[i] = number, j
-    else:
-        repeated[i] = True
+@numba.njit
+def _look_up(  # type: ignore[no-untyped-def]
+    event, low, factor, shift, table, parent_event, first, last, number, file, row, repeated
+):
+    """Note which local rows the parent rows ``first`` to ``last`` are, by their table."""
+    length = np.uint64(len(table))
+    for j in range(first, last):
+        slot = (parent_event[j] - low) * factor >> shift
+        held = table[slot] if slot < length else ABSENT
+        while held != ABSENT:
+            i = np.uint64(held)
+            if event[i] == parent_event[j]:
+                if file[i] == ABSENT:
+                    file[i] = number
+                    row[i] = j
+                else:
+                    repeated[i] = True
+                break
+            slot += np.uint64(1)
+            if slot == length:
+                slot = np.uint64(0)
+            held = table[slot]
+
+
+@numba.njit
+def _merge(event, first, last, parent_event, j, stop, number, file, row, repeated):  # type: ignore[no-untyped-def]
+    """Note which local rows the parent rows ``j`` to ``stop`` are, where both ascend."""
+    for i in range(first, last):
+        while j < stop and parent_event[j] < event[i]:
+            j += np.uint64(1)
+        if j < stop and parent_event[j] == event[i]:
+            if file[i] == ABSENT:
+                file[i] = number
+                row[i] = j
+            else:
+                repeated[i] = True
 
 
 @numba.njit(types.boolean(_U8, _I8, _I8, _I8, _I8, _U8, _U8, _U8, _I4_OUT), cache=True, nogil=True)
@@ -111,12 +149,9 @@ def enter_blocks(event, starts, order, groups, slots, low, factor, shift, table)
         if len(mine) == 0:
             continue
         for k in range(groups[g], groups[g + 1]):
-            for i in range(np.uint64(starts[order[k]]), np.uint64(starts[order[k] + 1])):
-                slot = (event[i] - low[g]) * factor[g] >> shift[g]
-                slot = _slot_of(event, mine, event[i], slot)
-                if mine[slot] != ABSENT:
-                    return True
-                mine[slot] = i
+            first, last = np.uint64(starts[order[k]]), np.uint64(starts[order[k] + 1])
+            if _enter(event, first, last, low[g], factor[g], shift[g], mine):
+                return True
     return False
 
 
@@ -148,27 +183,15 @@ def match_blocks(  # type: ignore[no-untyped-def]
             continue
         j, stop = np.uint64(parent_starts[b]), np.uint64(parent_starts[b + 1])
         mine = table[slots[g] : slots[g + 1]]
-        length = np.uint64(len(mine))
-        if length == 0:
+        if len(mine) > 0:
+            _look_up(
+                event, low[g], factor[g], shift[g], mine,
+                parent_event, j, stop, number, file, row, repeated,
+            )  # fmt: skip
+        else:
             block = order[groups[g]]
-            i, end = np.uint64(starts[block]), np.uint64(starts[block + 1])
-            while i < end and j < stop:
-                if event[i] < parent_event[j]:
-                    i += np.uint64(1)
-                    continue
-                if event[i] == parent_event[j]:
-                    _note(file, row, repeated, i, number, j)
-                    i += np.uint64(1)
-                j += np.uint64(1)
-            continue
-        base, times, by = low[g], factor[g], shift[g]
-        for parent in range(j, stop):
-            slot = (parent_event[parent] - base) * times >> by
-            if slot >= length:
-                continue
-            held = mine[_slot_of(event, mine, parent_event[parent], slot)]
-            if held != ABSENT:
-                _note(file, row, repeated, np.uint64(held), number, parent)
+            first, last = np.uint64(starts[block]), np.uint64(starts[block + 1])
+            _merge(event, first, last, parent_event, j, stop, number, file, row, repeated)
 
 
 @dataclass(frozen=True)

@@ -72,19 +72,69 @@ def deal(run, lumi, event, shift, first, cursor, block, number, place):  # type:
         part = _scattered(name, event[i]) >> shift
         at = np.uint64(cursor[part])
         cursor[part] += 1
-        block[at], number[at], place[at] = name, event[i], first + i
+        block[at] = name
+        number[at] = event[i]
+        place[at] = first + i
 
 
-@numba.njit(inline="always")
-def _slot_of(block, number, table, name, event):  # type: ignore[no-untyped-def]
-    """Where a key stands in a table of rows of a part, or else the free slot where it would."""
+# Kernels call others once per part, never per row: handing an array over costs more than a row.
+
+
+@numba.njit
+def _enter(block, number, table, twice):  # type: ignore[no-untyped-def]
+    """Enter a part's keys into an empty table; returns how many stand there more than once."""
+    repeats = 0
     mask = np.uint64(len(table) - 1)
-    slot = _scattered(name, event) & mask
-    held = table[slot]
-    while held != ABSENT and (number[np.uint64(held)] != event or block[np.uint64(held)] != name):
-        slot = (slot + np.uint64(1)) & mask
+    for i in range(np.uint64(len(block))):
+        twice[i] = False
+        slot = _scattered(block[i], number[i]) & mask
         held = table[slot]
-    return slot
+        while held != ABSENT:
+            k = np.uint64(held)
+            if number[k] == number[i] and block[k] == block[i]:
+                repeats += not twice[k]
+                twice[k] = True
+                break
+            slot = (slot + np.uint64(1)) & mask
+            held = table[slot]
+        else:
+            table[slot] = i
+    return repeats
+
+
+@numba.njit
+def _look_up(  # type: ignore[no-untyped-def]
+    block, number, place, table, parent_block, parent_number, parent_place, found, repeated
+):
+    """Write the place of the first parent key that equals key k to ``found[k]``."""
+    mask = np.uint64(len(table) - 1)
+    for j in range(np.uint64(len(parent_block))):
+        slot = _scattered(parent_block[j], parent_number[j]) & mask
+        held = table[slot]
+        while held != ABSENT:
+            k = np.uint64(held)
+            if number[k] == parent_number[j] and block[k] == parent_block[j]:
+                if found[k] == ABSENT:
+                    found[k] = parent_place[j]
+                else:
+                    repeated[place[k]] = True
+                break
+            slot = (slot + np.uint64(1)) & mask
+            held = table[slot]
+
+
+@numba.njit
+def _share(block, number, place, table, result, repeated):  # type: ignore[no-untyped-def]
+    """Give keys that stand in several rows what was found for the first of these."""
+    mask = np.uint64(len(table) - 1)
+    for i in range(np.uint64(len(block))):
+        slot = _scattered(block[i], number[i]) & mask
+        k = np.uint64(table[slot])
+        while number[k] != number[i] or block[k] != block[i]:
+            slot = (slot + np.uint64(1)) & mask
+            k = np.uint64(table[slot])
+        result[place[i]] = result[place[k]]
+        repeated[place[i]] = repeated[place[k]]
 
 
 @numba.njit(
@@ -110,36 +160,21 @@ def join_parts(  # type: ignore[no-untyped-def]
     """
     repeats = 0
     for p in range(len(starts) - 1):
-        a, z = starts[p], starts[p + 1]
-        rows = np.uint64(z - a)
-        mine_block, mine_number, mine_place = block[a:z], number[a:z], place[a:z]
+        a, z, c, y = starts[p], starts[p + 1], parent_starts[p], parent_starts[p + 1]
+        mine = place[a:z]
         table[:] = ABSENT
-        before = repeats
-        for i in range(rows):
-            found[i], twice[i] = ABSENT, False
-            slot = _slot_of(mine_block, mine_number, table, mine_block[i], mine_number[i])
-            if table[slot] == ABSENT:
-                table[slot] = i
-            else:
-                repeats += not twice[np.uint64(table[slot])]
-                twice[np.uint64(table[slot])] = True
-        for j in range(parent_starts[p], parent_starts[p + 1]):
-            slot = _slot_of(mine_block, mine_number, table, parent_block[j], parent_number[j])
-            if table[slot] != ABSENT:
-                k = np.uint64(table[slot])
-                if found[k] == ABSENT:
-                    found[k] = parent_place[j]
-                else:
-                    repeated[mine_place[k]] = True
+        found[:] = ABSENT
+        known = _enter(block[a:z], number[a:z], table, twice)
+        _look_up(
+            block[a:z], number[a:z], mine, table,
+            parent_block[c:y], parent_number[c:y], parent_place[c:y], found, repeated,
+        )  # fmt: skip
         # Only now into local order: writes far apart, but none waits for another.
-        for i in range(rows):
-            result[mine_place[i]] = found[i]
-        if repeats > before:
-            for i in range(rows):
-                slot = _slot_of(mine_block, mine_number, table, mine_block[i], mine_number[i])
-                k = np.uint64(table[slot])
-                result[mine_place[i]] = found[k]
-                repeated[mine_place[i]] = repeated[mine_place[k]]
+        for i in range(np.uint64(len(mine))):
+            result[mine[i]] = found[i]
+        if known > 0:
+            _share(block[a:z], number[a:z], mine, table, result, repeated)
+        repeats += known
     return repeats
 
 
