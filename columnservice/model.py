@@ -69,6 +69,8 @@ class Column:
         origin: where it comes from.
         source: the branch path(s) or the expression that it is made from.
         support, reason: whether it can be delivered, and if not, why.
+        cost_bytes: compressed bytes per event of all that it is read from, as in the first file of
+            its layout that was registered; None where that is not known.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Column:
     source: str = ""
     support: Support = "ok"
     reason: str = ""
+    cost_bytes: float | None = None
 
     @property
     def type(self) -> str:

@@ -95,8 +95,11 @@ def keys_digest(keys: Keys, witnesses: Mapping[str, NDArray[Any]] | None = None)
 
 
 def column_to_json(column: Column) -> dict[str, Any]:
-    """A Column as the API shows it; ``type`` is added for readers."""
-    return {**dataclasses.asdict(column), "type": column.type}
+    """A Column as the API shows it; ``type`` is added for readers, an unknown cost left out."""
+    document = {**dataclasses.asdict(column), "type": column.type}
+    if column.cost_bytes is None:
+        del document["cost_bytes"]
+    return document
 
 
 def column_from_json(document: Mapping[str, Any]) -> Column:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from columnservice.catalogue.costs import mean_cost, with_costs
 from columnservice.catalogue.defined import defined_columns
 from columnservice.catalogue.derived import derived_columns
 from columnservice.catalogue.layouts import layouts_of
@@ -52,7 +53,7 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
             *derived_columns((here.format, parent.format), local, added),
         )
         users = catalogue.definitions(here.name)
-        return (*known, *defined_columns(here.format, known, installed()[0], users))
+        return with_costs((*known, *defined_columns(here.format, known, installed()[0], users)))
 
     return catalogue.derived("columns", names, offer)
 
@@ -112,7 +113,7 @@ def _one(found: Sequence[tuple[OfferedColumn, int]], total: int, origin: Origin)
     """One Column from its versions in those layouts that have it."""
     offered = [o for o, _ in found]
     reason = _hindrance([o.column for o in offered], sum(count for _, count in found), total)
-    column = replace(offered[0].column, origin=origin)
+    column = replace(offered[0].column, origin=origin, cost_bytes=mean_cost(found))
     if not reason:
         return OfferedColumn(column, offered[0].recipe)
     return OfferedColumn(replace(column, support="unsupported", reason=reason), None)

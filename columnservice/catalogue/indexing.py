@@ -14,8 +14,9 @@ import numpy as np
 from columnservice.errors import ColumnServiceError, DamagedFile
 from columnservice.formats import Format, find_tree, format_named, layout_digest
 from columnservice.formats.format import merge_lumis
-from columnservice.model import ColumnSet, FileIdentity, FileLocation, FileRecord
+from columnservice.model import ColumnSet, FileIdentity, FileLocation, FileRecord, digest_of
 from columnservice.reader import FilePool, read_rows
+from columnservice.reader.costs import with_costs
 from columnservice.reader.faults import fault
 from columnservice.reader.replicas import lfn_of, replicas_of
 
@@ -89,11 +90,16 @@ def _index(
 
 
 def _columnset(tree: Any, fmt: Format) -> ColumnSet:
-    """The Columns of a tree; those of a layout that this process has seen are not made again."""
+    """The Columns of a tree; those of a layout that this process has seen are not made again.
+
+    A tree without events tells no costs, so what it offers is kept under a name of its own.
+    """
     digest = layout_digest(tree, fmt)
+    if not tree.num_entries:
+        digest = digest_of(digest, "no events")
     known = _layouts.get(digest)
     if known is None:
-        known = ColumnSet(digest, fmt.offer(tree))
+        known = ColumnSet(digest, with_costs(fmt.offer(tree), tree))
         if len(_layouts) >= MOST_LAYOUTS:
             _layouts.clear()
         _layouts[digest] = known
