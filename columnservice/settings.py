@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Size of the EventKeys that a client may upload for one file (16 bytes an event)."""
     witness_events: int = Field(default=1000, ge=1)
     """Events compared per local file when a dataset is registered with a parent."""
+    match_events: int = Field(default=300, ge=0)
+    """Events per local file on which objects are matched, to tell how well that goes; 0: none."""
 
     @property
     def catalogue_url(self) -> str:

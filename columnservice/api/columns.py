@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -17,14 +18,16 @@ from columnservice.api.auth import Caller, Principal, demand_read
 from columnservice.api.replies import Begun, GrowingReply, WholeReply, headers_of, whole_parts
 from columnservice.api.rooms import Home
 from columnservice.catalogue.columns import columns_of
+from columnservice.catalogue.derived import HAS_MATCH, MATCH_COMPUTES
 from columnservice.catalogue.partitions import partitions_of
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
 from columnservice.delivery.stream import Stream
+from columnservice.delivery.summary import MatchSum, matches
 from columnservice.delivery.uploads import record_of
 from columnservice.errors import RequestError
 from columnservice.formats import format_named
-from columnservice.model import Column
+from columnservice.model import Column, OfferedColumn
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["columns"])
 UUID_PATTERN = r"^[0-9a-fA-F-]{32,36}$"
@@ -52,13 +55,26 @@ def list_columns(name: str, house: Home, caller: Caller) -> dict[str, Any]:
     demand_read(caller, name)
     dataset = house.catalogue.dataset(name)
     offered = columns_of(house.catalogue, name)
+    matched = {m.local: m for m in matches(house.catalogue, name)} if dataset.parent else {}
     return {
         "dataset": name,
         "format": dataset.format,
         "parent": dataset.parent,
         "witnesses": _witnesses(dataset.format, [o.column for o in offered]),
-        "columns": [wire.column_to_json(o.column) for o in offered],
+        "columns": [_told(o, matched) for o in offered],
     }
+
+
+def _told(offered: OfferedColumn, matched: Mapping[str, MatchSum]) -> dict[str, Any]:
+    """A Column; with how well the objects match where it rests on that."""
+    document, derivation = wire.column_to_json(offered.column), offered.derivation
+    found = matched.get(offered.column.collection or "")
+    if derivation is None or derivation.compute not in MATCH_COMPUTES or found is None:
+        return document
+    document["match"] = asdict(found)
+    if derivation.compute == HAS_MATCH:
+        document["doc"] += f": {found.told}"
+    return document
 
 
 def _witnesses(format_name: str, columns: Sequence[Column]) -> list[str]:

@@ -23,8 +23,9 @@ from columnservice.model import (
 
 KINEMATICS = ("eta", "phi", "pt")
 MATCH_VERSION = 1
-MATCH_INDEX = "match_index"
-MATCH_COMPUTES = (MATCH_INDEX, "match_ambiguous", "has_match", "match_distance", "take_matched")
+MATCH_INDEX, MATCH_AMBIGUOUS = "match_index", "match_ambiguous"
+HAS_MATCH, MATCH_DISTANCE, TAKE_MATCHED = "has_match", "match_distance", "take_matched"
+MATCH_COMPUTES = (MATCH_INDEX, MATCH_AMBIGUOUS, HAS_MATCH, MATCH_DISTANCE, TAKE_MATCHED)
 """The computations of ``delivery.compute`` that rest on a match of objects."""
 
 
@@ -110,7 +111,7 @@ def _matched(
             shape=local_shape(line.local), source=f"{column.name} through {index}",
         )  # fmt: skip
         inputs = (index, column.name, *known)
-        yield OfferedColumn(made, None, Derivation(name, inputs, "take_matched", (), MATCH_VERSION))
+        yield OfferedColumn(made, None, Derivation(name, inputs, TAKE_MATCHED, (), MATCH_VERSION))
 
 
 def _evidence(
@@ -147,9 +148,9 @@ def _evidence(
     index = f"{prefix}{parent}Idx"
     doc = f"the same object in {parent}, -1 for none ({rule})"
     yield made(f"{parent}Idx", "int32", doc, MATCH_INDEX, both, parameters)
-    yield made("hasMatch", "bool", f"has a match in {parent}", "has_match", (index,))
+    yield made("hasMatch", "bool", f"has a match in {parent}", HAS_MATCH, (index,))
     doc = f"distance in (eta, phi) to the match in {parent}, NaN for none"
     directions = mine.names(KINEMATICS[:2]) + theirs.names(KINEMATICS[:2])
-    yield made("matchDR", "float32", doc, "match_distance", (index, *directions))
+    yield made("matchDR", "float32", doc, MATCH_DISTANCE, (index, *directions))
     doc = f"several candidates in {parent}, so that no match is made"
-    yield made("matchAmbiguous", "bool", doc, "match_ambiguous", both, parameters)
+    yield made("matchAmbiguous", "bool", doc, MATCH_AMBIGUOUS, both, parameters)

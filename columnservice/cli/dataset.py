@@ -145,6 +145,8 @@ def show_info(info: dict[str, Any]) -> None:
     if info["parent"]:
         output.say(f"coverage: {coverage_of(info)}")
         output.say(f"witnesses: {witnesses_of(info)}")
+        for match in info.get("matches") or ():
+            output.say(f"match of {match['local']} with {match['parent']}: {match['told']}")
         if info["duplicates"]:
             output.say(f"duplicates: {info['duplicates']} events have several parents")
         if info.get("local_duplicates"):

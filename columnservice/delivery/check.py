@@ -16,6 +16,7 @@ from columnservice.alignment.files import open_arrow
 from columnservice.alignment.gather import gather
 from columnservice.alignment.takeindex import TakeIndex, write_takeindex
 from columnservice.alignment.witness import WitnessResult, count_agreeing, demand_agreement
+from columnservice.delivery.matching import count_matches
 from columnservice.delivery.materialise import Tools, join_files, take_path
 from columnservice.delivery.tasks import CheckResult, CheckTask
 from columnservice.errors import DamagedFile, WrongParent
@@ -178,6 +179,8 @@ def _compare(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[WitnessRe
 def check(tools: Tools, task: CheckTask) -> CheckResult:
     """Join a local File with its parents and compare Witnesses; keep the join if they agree.
 
+    How well objects match is told besides, and refuses nothing.
+
     So a TakeIndex that is kept has passed, whichever parents were added since.
 
     Raises:
@@ -198,4 +201,5 @@ def check(tools: Tools, task: CheckTask) -> CheckResult:
         repeated=int(index.repeated.sum()),
         local_repeats=index.local_repeats,
         witnesses=witnesses,
+        matches=count_matches(tools, task, index),
     )

@@ -87,7 +87,8 @@ class Examiner:
         self._demand_listed_lumis(parent, parents)
         join, _ = join_task(dataset, parent, parents, local)
         above = tuple(self._catalogue.columnset(r.columnset).columns for r in parents.records)
-        task = CheckTask(join, columns, above, self._settings.witness_events, uploaded)
+        sizes = (self._settings.witness_events, uploaded, self._settings.match_events)
+        task = CheckTask(join, columns, above, *sizes)
         result = self._workers.result(self._workers.submit(check, task))
         self._tidy()
         return record, result

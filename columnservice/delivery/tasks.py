@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from columnservice.alignment.matched import MatchCounts
 from columnservice.alignment.witness import WitnessResult
 from columnservice.model import (
     Column,
@@ -51,6 +52,7 @@ class CheckTask:
         parent_columns: for each parent File, what it holds.
         sample_events: how many events are compared.
         uploaded: path of an Arrow file with local values, for a File that the service never sees.
+        match_events: on how many events objects are matched, to tell how well that goes.
     """
 
     join: JoinTask
@@ -58,6 +60,7 @@ class CheckTask:
     parent_columns: tuple[tuple[OfferedColumn, ...], ...]
     sample_events: int
     uploaded: str = ""
+    match_events: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class CheckResult:
         repeated: local events that stand more than once in the parents.
         local_repeats: keys that stand more than once in the local File.
         witnesses: what was compared.
+        matches: how well the objects of local collections match the parent's.
     """
 
     events: int
@@ -76,6 +80,7 @@ class CheckResult:
     repeated: int
     local_repeats: int
     witnesses: tuple[WitnessResult, ...]
+    matches: tuple[MatchCounts, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from typing import ClassVar
 
@@ -113,6 +115,27 @@ def test_a_part_of_the_rows_is_a_part_of_the_whole(service, made):
             offsets = whole[name].offsets[0]
             cut = whole[name].values[offsets[start] : offsets[stop]]
             assert part[name].values.tobytes() == cut.tobytes()
+
+
+def test_how_well_objects_match_is_told_by_summary_columns_and_command(service, made):
+    _, info = service.ask("GET", "/v1/datasets/matched")
+    told = {m["local"]: m for m in info["matches"]}
+    assert {m["local"]: m["parent"] for m in info["matches"]} == COLLECTIONS
+    for local, found in told.items():
+        index = answer(service, [f"{local}_{COLLECTIONS[local]}Idx"])[0].popitem()[1].values
+        assert found["objects"] == len(index)
+        assert found["matched"] == np.count_nonzero(index >= 0)
+        assert list(found["dr"]) == ["50%", "90%", "99%"]
+        assert 0 <= found["dr"]["50%"] <= found["dr"]["99%"] <= 0.01
+    columns = {c["name"]: c for c in service.columns("matched")}
+    assert columns["Jet_matchDR"]["match"] == told["Jet"]
+    assert columns["Jet_hasMatch"]["doc"].endswith(told["Jet"]["told"])
+    assert "match" not in columns["slimmedJets_pt"]
+    command = [sys.executable, "-m", "columnservice.cli", "dataset", "check", "matched"]
+    done = subprocess.run(
+        [*command, "--url", service.url], capture_output=True, text=True, check=True
+    )
+    assert f"match of Jet with slimmedJets: {told['Jet']['told']}" in done.stdout
 
 
 class Nano(NanoAODSchema):
