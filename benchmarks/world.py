@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 import columnservice
 from columnservice.client import Service
-from columnservice.client.report import LEDGER
 from columnservice.demo.blocks import Sample
 from columnservice.demo.generate import Pair, generate
 from columnservice.demo.process import Process, free_port
@@ -86,7 +85,6 @@ class World:
 def forget() -> None:
     """Forget what this process was given: the next touch asks the service."""
     MEMORY.clear()
-    LEDGER.report("", clear=True)
 
 
 @contextmanager

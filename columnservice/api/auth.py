@@ -57,8 +57,8 @@ def _host_of(header: str) -> str:
     return header.partition(":")[0]
 
 
-def principal(request: Request) -> Principal:
-    """The Principal of a request.
+async def principal(request: Request) -> Principal:
+    """The Principal of a request; waits for nothing, so it needs no thread.
 
     Raises:
         NotAllowed: the request did not come over loopback, or names another host.

@@ -151,8 +151,13 @@ async def _answer(
     demand_read(caller, request.dataset)
     if request.start > request.stop:
         raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
-    # Origins are asked in threads of their own: a slow one is in nobody else's way.
-    found = await to_thread.run_sync(_opened, house, request, compression, held, limiter=_openers())
+    if compression is None and house.delivery.at_hand(request):
+        found = _opened(house, request, compression, held)
+    else:
+        # Origins are asked in threads of their own: a slow one is in nobody else's way.
+        found = await to_thread.run_sync(
+            _opened, house, request, compression, held, limiter=_openers()
+        )
     if isinstance(found, Future):
         stream = await asyncio.wrap_future(found)
         found = await to_thread.run_sync(_begun, stream, held)

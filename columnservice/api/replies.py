@@ -31,6 +31,8 @@ Part = bytes | memoryview
 LARGE_BYTES = 65_536
 """Buffers from this size on are sent as they are; smaller ones are joined."""
 SENT_AT_ONCE_BYTES = 16_000_000
+TOUCHED_BYTES = 1_000_000
+"""Mapped parts from this size on are read by a thread before they are sent."""
 MOST_READY = 256
 """Batches that are looked for before the first byte is sent."""
 PAGE_BYTES = 4096
@@ -206,7 +208,7 @@ class WholeReply(Response):
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)
             for part in self._parts:
-                if len(part) >= LARGE_BYTES:
+                if isinstance(part, memoryview) and len(part) >= TOUCHED_BYTES:
                     await to_thread.run_sync(_touch, part)
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 self._house.metrics.sent(len(part))
@@ -244,7 +246,7 @@ async def _growing(begun: Begun, house: House, compression: str | None) -> Async
 
     async def sent(batch: Assembled) -> AsyncIterator[Part]:
         for part in await to_thread.run_sync(writer.parts, batch):
-            if isinstance(part, memoryview):
+            if isinstance(part, memoryview) and len(part) >= TOUCHED_BYTES:
                 await to_thread.run_sync(_touch, part)
             house.metrics.sent(len(part))
             yield part

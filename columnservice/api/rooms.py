@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from columnservice.delivery.house import House
 
 
-def _house(request: Request) -> House:
+async def _house(request: Request) -> House:  # not async, it would be given a thread
     house: House = request.app.state.house
     return house
 

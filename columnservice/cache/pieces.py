@@ -169,6 +169,15 @@ class PieceCache:
             self._release_maps()
         return batch
 
+    def at_hand(self, keys: Iterable[PieceKey]) -> bool:
+        """Whether ``get`` would find all of these now without a look at the index or the disk."""
+        now = self._clock()
+        for key in keys:
+            held = self._maps.find(key.text)
+            if held is None or now - held.checked_seconds >= self._recheck_seconds:
+                return False
+        return True
+
     def _held(self, key: PieceKey) -> pa.RecordBatch | None:
         """The batch of a map held open, if its entry is known to be there still."""
         held = self._maps.find(key.text)

@@ -118,6 +118,15 @@ class Delivery:
         opened.set_result(self._stream(self._planned(request)))
         return opened
 
+    def at_hand(self, request: ColumnRequest) -> bool:
+        """Whether ``open``, and all batches of its stream, need neither a disk nor a thread."""
+        known = self._plans.recall(request)
+        return (
+            known is not None
+            and self._parts.at_hand(known.plan.parts)
+            and self._freshness.is_known(known.plan.parents)
+        )
+
     def _open_later(
         self, request: ColumnRequest, parent: Dataset, record: FileRecord
     ) -> Future[Stream]:

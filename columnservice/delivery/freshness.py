@@ -99,6 +99,11 @@ class Freshness:
                 )
         return verified
 
+    def is_known(self, records: Sequence[FileRecord]) -> bool:
+        """Whether ``check`` would have nobody asked."""
+        answers = (self._answers.get(record.url) for record in records)
+        return all(a is not None and a.stat is not None and self._is_recent(a) for a in answers)
+
     def _differs(self, record: FileRecord, before: float) -> bool:
         """Whether an answer from before some time is of another file."""
         answer = self._answers.get(record.url)

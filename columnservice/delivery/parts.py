@@ -7,7 +7,7 @@ neither replies nor how many may wait.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
 log = logging.getLogger(__name__)
 # Pieces may be evicted between being made and being read; more often than this is no accident.
 TRIES = 3
+# What is put together from so much takes less time than to hand it to a thread.
+FEW_PARTS, FEW_PIECES = 4, 32
 
 
 class Parts:
@@ -64,6 +66,13 @@ class Parts:
     def making(self) -> int:
         """How many Pieces are being made."""
         return len(self._making)
+
+    def at_hand(self, parts: Sequence[PartPlan]) -> bool:
+        """Whether the batches of these few parts can be made at once, in microseconds."""
+        if len(parts) > FEW_PARTS:
+            return False
+        keys = [PieceKey(key) for part in parts for key in part.pieces()]
+        return len(keys) <= FEW_PIECES and self._cache.at_hand(keys)
 
     def ready(self, part: PartPlan, standing: Standing) -> Future[Assembled] | None:
         """The batch of a part of which every Piece is cached; None for others."""
