@@ -51,6 +51,18 @@ ROOMS = (
         ),
         {"warm_events": Size(16_000, 200, "events of warm replies, 16 kB each")},
     ),
+    Room(
+        "benchmarks.cold",
+        (
+            Target("cold-whole/bare-read", 1.25, "<="),
+            Target("cold-whole-50ms/bare-read", 1.1, "<="),
+            Target("cold-skim/whole", 0.15, "<="),
+            Target("skim-bytes/needed-baskets", 1.3, "<="),
+            Target("user-script/skim", 3.0),
+            Target("user-script/whole", 1.1),
+        ),
+        {"cold_events": Size(16_000, 400, "events of a cold file, 60 kB each in the parents")},
+    ),
 )
 
 
