@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 import columnservice
-from columnservice.api import cache, columns, datasets, health, problems, uploads
+from columnservice.api import cache, columns, datasets, definitions, health, problems, uploads
 from columnservice.api.auth import demand_loopback
 from columnservice.api.measure import Measure
 from columnservice.delivery.house import open_house
@@ -47,6 +47,6 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(Measure)
-    for room in (health, datasets, columns, uploads, cache):
+    for room in (health, datasets, definitions, columns, uploads, cache):
         app.include_router(room.router)
     return app

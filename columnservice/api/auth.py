@@ -97,3 +97,22 @@ def demand_write(caller: Principal, dataset: str) -> None:
     """
     if caller.name != LOCAL:
         raise NotAllowed(f"{caller.name} may not change {dataset}.")
+
+
+def demand_define(caller: Principal, dataset: str, author: str | None = None) -> None:
+    """Check the permission to define Columns of a Dataset, or to change somebody's definition.
+
+    Args:
+        caller: who asks.
+        dataset: name of the Dataset.
+        author: who defined the Column that is to be changed; None for a new one.
+
+    Raises:
+        NotAllowed: the Principal may not.
+    """
+    demand_read(caller, dataset)
+    if author is not None and author != caller.name:
+        raise NotAllowed(
+            f"{author} defined this column of {dataset}, and {caller.name} may not change it.",
+            "Choose another name.",
+        )

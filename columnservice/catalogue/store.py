@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from columnservice.catalogue import datasets, files, migrations
+from columnservice.catalogue import datasets, definitions, files, migrations
 from columnservice.catalogue.database import Database
 from columnservice.catalogue.datasets import Row
+from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.lumis import chunked
 from columnservice.catalogue.manifest import ManifestEntry
 from columnservice.catalogue.records import FileCounts, FileFailure, columnset_of
@@ -236,6 +237,24 @@ class Catalogue:
         """
         layouts = self.derived("layouts", (dataset,), lambda: self._read(dataset, files.layouts))
         return tuple((self.columnset(digest), count) for digest, count in layouts)
+
+    # Definitions of Columns
+
+    def definitions(self, dataset: str) -> tuple[Definition, ...]:
+        """The Columns that users defined, in order of their names."""
+        return self._read(dataset, definitions.every)
+
+    def define(self, dataset: str, definition: Definition) -> Definition:
+        """Keep a definition in place of one of its name; the version counts changed expressions."""
+        return self._written(dataset, lambda c, d: definitions.put(c, d, definition))
+
+    def undefine(self, dataset: str, name: str) -> None:
+        """Forget a definition.
+
+        Raises:
+            UnknownColumn: there is none of that name.
+        """
+        self._written(dataset, lambda c, d: definitions.remove(c, d, name))
 
     # How a method reaches the database
 

@@ -100,3 +100,17 @@ lumis = Table(
     Index("ix_lumis_search", "dataset_id", "run", "span", "first", "last", "file_id"),
     sqlite_with_rowid=False,
 )
+
+# A removed definition's version is not remembered: what is made from it is named after its text.
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("expression", Text, nullable=False),
+    Column("author", String(256), nullable=False),
+    Column("doc", Text, nullable=False),
+    Column("unit", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_seconds", BigInteger, nullable=False),
+)

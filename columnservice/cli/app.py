@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import columnservice
-from columnservice.cli import cache, columns, dataset, demo, doctor, fetch, serve
+from columnservice.cli import cache, column, columns, dataset, demo, doctor, fetch, serve
 
 app = typer.Typer(
     name="columnservice",
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.add_typer(dataset.app, name="dataset")
 app.command("columns")(columns.columns)
+app.add_typer(column.app, name="column")
 app.command("fetch")(fetch.fetch)
 app.add_typer(cache.app, name="cache")
 app.command("demo")(demo.demo)

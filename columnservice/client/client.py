@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from columnservice import wire
 from columnservice.client.dataset import ColumnList, DatasetList, RemoteDataset
+from columnservice.client.definitions import Definitions
 from columnservice.client.fetching import DataRequest, fetch
 from columnservice.client.reply import Reply
 from columnservice.client.replycache import ReplyCache
@@ -113,7 +114,9 @@ class Service:
         return self._dataset(self.transport.json(f"/v1/datasets/{quote(name, safe='')}"))
 
     def _dataset(self, info: dict[str, Any]) -> RemoteDataset:
-        return RemoteDataset(info["name"], info["format"], info.get("parent"), info, self.columns)
+        name, definitions = info["name"], Definitions(self.transport, info["name"])
+        parent = info.get("parent")
+        return RemoteDataset(name, info["format"], parent, info, self.columns, definitions)
 
     def columns(self, dataset: str) -> ColumnList:
         """The Columns of a Dataset, local ones and those that the service adds.

@@ -1,6 +1,6 @@
 """A Dataset as the client shows it, and the list of its Columns, which a notebook can display.
 
-Knows what the service answered; asks nothing itself.
+Knows what the service answered; what else is asked, it is handed.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, overload
 
 from columnservice.client.coverage import Coverage, coverage_of
+from columnservice.client.definitions import DefinedColumn, DefinitionList, Definitions
 from columnservice.errors import UnknownColumn, nearest
-from columnservice.model import Column
+from columnservice.model import Column, Origin, Support
+from columnservice.search import ColumnFilter, Order, cost_text, source_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_SHOWN = ("name", "type", "origin", "support", "doc")
+_SHOWN = ("name", "type", "description", "from", "cost per event", "support")
 _ROWS_SHOWN = 60
 _DATASET_SHOWN = ("name", "format", "parent", "files", "events", "with a parent")
 
@@ -59,15 +60,27 @@ class ColumnList(Sequence[Column]):
 
     def search(self, text: str) -> ColumnList:
         """The Columns whose name matches a pattern, or whose name, doc or source holds a word."""
-        word = text.lower()
-        return ColumnList(
-            [
-                c
-                for c in self._columns
-                if fnmatchcase(c.name, text)
-                or any(word in part.lower() for part in (c.name, c.doc, c.source))
-            ]
-        )
+        return self.filter(match=text)
+
+    def filter(
+        self,
+        match: str | None = None,
+        *,
+        origin: Origin | None = None,
+        collection: str | None = None,
+        support: Support | None = None,
+        sort: Order | None = None,
+    ) -> ColumnList:
+        """The Columns that fit everything that is given.
+
+        Args:
+            match: as for ``search``.
+            origin: ``local``, ``parent``, ``derived``, …
+            collection: its name (``PFCands``), or a pattern (``slimmed*``).
+            support: ``ok`` for those that can be delivered, ``unsupported`` for the others.
+            sort: ``name``, or ``cost``: the dearest first.
+        """
+        return ColumnList(ColumnFilter(match, origin, collection, support, sort).choose(self))
 
     def __repr__(self) -> str:
         shown = "\n".join(f"  {c.name}: {c.type}" for c in self._columns[:_ROWS_SHOWN])
@@ -90,13 +103,14 @@ class ColumnList(Sequence[Column]):
             for cells in self._cells()
         )
         more = len(self) - _ROWS_SHOWN
-        tail = f"<p>… and {more} more; use .search()</p>" if more > 0 else ""
+        tail = f"<p>… and {more} more; use .search() or .filter()</p>" if more > 0 else ""
         return f"<table><caption>{len(self)} columns</caption><tr>{head}</tr>{rows}</table>{tail}"
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
         for column in self._columns[:_ROWS_SHOWN]:
             support = column.support if not column.reason else f"{column.support}: {column.reason}"
-            yield column.name, column.type, column.origin, support, column.doc
+            source, cost = source_text(column), cost_text(column)
+            yield column.name, column.type, column.doc, source, cost, support
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,7 @@ class RemoteDataset:
     parent: str | None
     info: Mapping[str, Any]
     _columns: Callable[[str], ColumnList]
+    _definitions: Definitions
 
     def columns(self) -> ColumnList:
         """Its Columns, local ones and those that the service adds, asked for now.
@@ -121,6 +136,47 @@ class RemoteDataset:
             TransportError: the service did not answer.
         """
         return self._columns(self.name)
+
+    def define(self, name: str, expression: str, *, doc: str = "", unit: str = "") -> DefinedColumn:
+        """Add a column that is computed from others, for everybody; or change one of yours.
+
+        Args:
+            name: of the column: ``Muon_pfIso`` for a value per muon, ``nGoodMuon`` for one per
+                event.
+            expression: over columns of this Dataset, local, remote or defined:
+                ``sum(PFCands_pt[dR < 0.4]) / Muon_pt``.
+            doc, unit: for readers.
+
+        Returns:
+            What the service understood, with the type of the values.
+
+        Raises:
+            BadExpression: it cannot be read, or does not fit the columns; says where.
+            ColumnExists: the name is taken.
+            ColumnInUse: columns that are computed from this one would not fit any more.
+            NotAllowed: somebody else defined it.
+            TransportError: the service did not answer.
+        """
+        return self._definitions.define(name, expression, doc, unit)
+
+    def undefine(self, name: str) -> None:
+        """Remove a column that was defined.
+
+        Raises:
+            UnknownColumn: nobody defined it.
+            ColumnInUse: other columns are computed from it.
+            NotAllowed: somebody else defined it.
+            TransportError: the service did not answer.
+        """
+        self._definitions.remove(name)
+
+    def definitions(self) -> DefinitionList:
+        """The columns that users defined, asked for now.
+
+        Raises:
+            TransportError: the service did not answer.
+        """
+        return self._definitions.list()
 
     def coverage(self) -> Coverage:
         """How many events have a parent; displays itself, and draws itself with ``.plot()``.

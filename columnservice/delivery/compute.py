@@ -6,14 +6,20 @@ Pieces; ``model.Derivation`` names one of these and its inputs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from columnservice.alignment.match import Objects, Window, distance, match, take_matched
+from columnservice.delivery.functions import run_function
 from columnservice.errors import CountsMismatch
 from columnservice.model import Derivation, Ragged, plain
+from columnservice.reader.progress import tick
+from columnservice.selection import Program, check, evaluate, parse
+from columnservice.wire import column_from_json
 
 Parameters: TypeAlias = Mapping[str, Any]
 Compute: TypeAlias = Callable[[Sequence[Ragged], Parameters], Ragged]
@@ -83,10 +89,24 @@ def _take_matched(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     return take_matched(index, values)
 
 
+def _expression(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """Inputs: what the expression names. Parameters: its text, and what its Columns are."""
+    program = _program(parameters["text"], parameters["columns"])
+    return evaluate(program, dict(zip(program.inputs, inputs, strict=True)), tick)
+
+
+@lru_cache(maxsize=256)
+def _program(text: str, columns: str) -> Program:
+    known = [column_from_json(document) for document in json.loads(columns)]
+    return check(parse(text), known, text)
+
+
 COMPUTES: Mapping[str, Compute] = {
     "match_index": _match_index,
     "match_ambiguous": _match_ambiguous,
     "has_match": _has_match,
     "match_distance": _match_distance,
     "take_matched": _take_matched,
+    "expression": _expression,
+    "function": run_function,
 }

@@ -11,6 +11,9 @@ from columnservice.selection.checking import check
 from columnservice.selection.evaluation import evaluate
 from columnservice.selection.parsing import parse
 from columnservice.selection.program import Program
-from columnservice.selection.tree import Node, text
+from columnservice.selection.tree import Node, names, text
 
-__all__ = ["Node", "Program", "check", "evaluate", "parse", "text"]
+__all__ = ["LANGUAGE_VERSION", "Node", "Program", "check", "evaluate", "names", "parse", "text"]
+
+LANGUAGE_VERSION = 1
+"""Counted up when the same text over the same values would give another result."""

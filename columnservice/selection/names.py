@@ -33,7 +33,7 @@ class Collection:
     fields: Mapping[str, Column] = field(default_factory=dict)
 
 
-def _is_here(column: Column) -> bool:
+def is_here(column: Column) -> bool:
     """Whether a Column describes objects as the local files hold them."""
     return column.origin == "local" or (column.shape or "").startswith(LOCAL_PREFIX)
 
@@ -54,14 +54,14 @@ class Names:
     def of(cls, columns: Sequence[Column]) -> Names:
         """The names that Columns give."""
         known = {c.name: c for c in columns}
-        here = {c.collection for c in columns if _is_here(c) and c.depth}
+        here = {c.collection for c in columns if is_here(c) and c.depth}
         fields: dict[str, dict[str, Column]] = {}
         for column in columns:
             if column.collection is None or column.field is None or not is_plain(column):
                 continue
             if column.support != "ok":
                 continue
-            if column.collection in here and (column.depth != 1 or not _is_here(column)):
+            if column.collection in here and (column.depth != 1 or not is_here(column)):
                 continue
             fields.setdefault(column.collection, {}).setdefault(column.field, column)
         collections = {}
@@ -76,8 +76,8 @@ class Names:
         """The axis of a Column's outermost lists."""
         name = column.collection or column.shape or column.name
         found = self.collections.get(name)
-        theirs = found is not None and any(_is_here(c) for c in found.fields.values())
-        return _PARENT + name if theirs and not _is_here(column) else name
+        theirs = found is not None and any(is_here(c) for c in found.fields.values())
+        return _PARENT + name if theirs and not is_here(column) else name
 
     def cheapest(self, axis: str) -> Column:
         """The Column of a collection whose lists cost the least to know."""

@@ -1,0 +1,119 @@
+"""Defining Columns by expressions: everything is checked before anything is kept.
+
+Asks the catalogue; opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from columnservice.catalogue.columns import columns_of
+from columnservice.catalogue.defined import COMPUTED, defined_columns, offered
+from columnservice.catalogue.definitions import Definition
+from columnservice.catalogue.naming import collection_of
+from columnservice.catalogue.store import Catalogue
+from columnservice.errors import BadExpression, ColumnExists, ColumnInUse, RequestError
+from columnservice.model import FormatName, OfferedColumn
+from columnservice.selection import check, names, parse
+from columnservice.selection.installed import installed
+
+MOST_DEFINITIONS = 1000
+
+
+def define(catalogue: Catalogue, dataset: str, draft: Definition) -> Definition:
+    """Check a definition and keep it, in place of one of its name.
+
+    Args:
+        catalogue: where it is kept.
+        dataset: name of a local Dataset with a parent.
+        draft: its expression as it was written.
+
+    Returns:
+        What is kept: the expression with everything said that was understood, and the version.
+
+    Raises:
+        RequestError: the Dataset has no parent, or too many definitions.
+        ColumnExists: the name is taken by another Column.
+        BadExpression: the expression does not fit the Dataset's Columns, or needs itself.
+        ColumnInUse: Columns that are computed from this one would not fit any more.
+    """
+    here = catalogue.dataset(dataset)
+    if here.parent is None:
+        raise RequestError(
+            f"{dataset} has no parent dataset, so no columns can be added to its files.",
+            "Define the column on the dataset of the local files.",
+        )
+    about = collection_of(draft.name, here.format)
+    defined = {d.name: d for d in catalogue.definitions(dataset)}
+    known = columns_of(catalogue, dataset)
+    if draft.name not in defined:
+        if any(o.column.name == draft.name for o in known):
+            raise ColumnExists(f"{dataset} has a column {draft.name!r} already.")
+        if len(defined) >= MOST_DEFINITIONS:
+            raise RequestError(f"{dataset} has {MOST_DEFINITIONS} definitions.", "Remove some.")
+    above = users(draft.name, known)
+    tree = parse(draft.expression)
+    for name in names(tree):
+        if name == draft.name or name in above:
+            raise BadExpression(
+                f"{draft.name} would be computed from itself, through {name}.",
+                "Use other columns, or another name.",
+            )
+    usable = [
+        o.column for o in known
+        if o.column.origin != "reference" and o.column.name not in {draft.name, *above}
+    ]  # fmt: skip
+    told = replace(draft, expression=check(tree, usable, draft.expression, about).text)
+    offered(told, usable, here.format)
+    _demand_users_fit(known, {**defined, told.name: told}, above, here.format)
+    return catalogue.define(dataset, told)
+
+
+def undefine(catalogue: Catalogue, dataset: str, name: str) -> None:
+    """Forget a definition.
+
+    Raises:
+        UnknownColumn: nobody defined a Column of that name.
+        ColumnInUse: other Columns are computed from it.
+    """
+    above = users(name, columns_of(catalogue, dataset))
+    if above and any(d.name == name for d in catalogue.definitions(dataset)):
+        raise ColumnInUse(f"{', '.join(above)} of {dataset} is computed from {name}.")
+    catalogue.undefine(dataset, name)
+
+
+def users(name: str, known: Sequence[OfferedColumn]) -> tuple[str, ...]:
+    """The Columns that are computed from one, directly or through others."""
+    found: dict[str, None] = {}
+    reached = {name}
+    while reached:
+        reached = {
+            o.column.name
+            for o in known
+            if o.derivation is not None and reached & {*o.derivation.inputs}
+        } - found.keys()
+        found |= dict.fromkeys(sorted(reached))
+    return tuple(found)
+
+
+def _demand_users_fit(
+    known: Sequence[OfferedColumn],
+    definitions: Mapping[str, Definition],
+    above: Sequence[str],
+    format_name: FormatName,
+) -> None:
+    if not above:
+        return
+    given = [o for o in known if o.column.name not in definitions and not is_computed(o)]
+    made = defined_columns(format_name, given, installed()[0], list(definitions.values()))
+    for one in made:
+        if one.column.name in above and one.column.support != "ok":
+            raise ColumnInUse(
+                f"{one.column.name} is computed from it and would not fit: {one.column.reason}."
+            )
+
+
+def is_computed(one: OfferedColumn) -> bool:
+    """Whether a Column is made by a function or an expression."""
+    return one.derivation is not None and one.derivation.compute in COMPUTED
