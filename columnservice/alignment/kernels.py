@@ -3,6 +3,9 @@
 Every kernel has an explicit signature, so it is compiled when this module is imported (or loaded
 from Numba's cache) and never inside a request. Inputs are declared read-only, which accepts both
 memory-mapped and ordinary arrays. Knows no files and no formats.
+
+All work on runs: rows (or items) that stand next to each other on both sides, number k being
+``count[k]`` of them, from ``source[k]`` of the source to ``target[k]`` of the output.
 """
 
 from __future__ import annotations
@@ -12,68 +15,138 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 ABSENT = -1
 
+_I4 = types.Array(types.int32, 1, "C", readonly=True)
 _I8 = types.Array(types.int64, 1, "C", readonly=True)
+_I4_OUT = types.Array(types.int32, 1, "C")
 _I8_OUT = types.Array(types.int64, 1, "C")
 
+# Fewer items are sooner copied one by one than by a call.
+_LEAST_MOVED = 4
 
-@numba.njit(types.void(_I8, _I8, _I8, _I8_OUT), cache=True, nogil=True)
-def place_counts(offsets, source, target, counts):  # type: ignore[no-untyped-def]
-    """``counts[target[k]] = number of items in row source[k]`` of a ragged array."""
-    for k in range(len(source)):
-        counts[target[k]] = offsets[source[k] + 1] - offsets[source[k]]
+
+@intrinsic
+def _move(_context, out, at, content, start, count):  # type: ignore[no-untyped-def]
+    """``memcpy`` of items ``start`` to ``start + count`` to ``out[at:]``: moves whole lines.
+
+    A loop is not made into one, as the compiler cannot know that the arrays do not overlap.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        to, first, source, begin, items = arguments
+        to_type, _, source_type, _, _ = signature.args
+        into = context.make_array(to_type)(context, builder, to).data
+        origin = context.make_array(source_type)(context, builder, source).data
+        size = context.get_abi_sizeof(context.get_data_type(to_type.dtype))
+        target, place = builder.gep(into, [first]), builder.gep(origin, [begin])
+        cgutils.raw_memcpy(builder, target, place, items, size)  # type: ignore[no-untyped-call]
+        return context.get_dummy_value()
+
+    return types.void(out, at, content, start, count), generate
+
+
+@numba.njit(types.int64(_I4, _I8), cache=True, nogil=True)
+def count_runs(file, row):  # type: ignore[no-untyped-def]
+    """How many runs ``find_runs`` finds."""
+    runs = 0
+    for i in range(len(file)):
+        if file[i] >= 0 and (i == 0 or file[i] != file[i - 1] or row[i] != row[i - 1] + 1):
+            runs += 1
+    return runs
+
+
+@numba.njit(types.void(_I4, _I8, _I4_OUT, _I8_OUT, _I8_OUT, _I8_OUT), cache=True, nogil=True)
+def find_runs(file, row, part, source, target, count):  # type: ignore[no-untyped-def]
+    """Runs of rows that stand next to each other in one file, in output order.
+
+    Args:
+        file, row: where each output row comes from; file is negative where absent.
+        part, source, target, count: written; as many as ``count_runs`` says.
+    """
+    k = -1
+    for i in range(len(file)):
+        if file[i] < 0:
+            continue
+        if i == 0 or file[i] != file[i - 1] or row[i] != row[i - 1] + 1:
+            k += 1
+            part[k] = file[i]
+            source[k] = row[i]
+            target[k] = i
+            count[k] = 0
+        count[k] += 1
 
 
 @numba.njit(types.void(_I8, _I8, _I8, _I8, _I8_OUT), cache=True, nogil=True)
-def place_items(offsets, source, target, out_offsets, items):  # type: ignore[no-untyped-def]
-    """Item numbers: the items of row ``source[k]`` go, in order, to output row ``target[k]``."""
+def place_counts(offsets, source, target, count, counts):  # type: ignore[no-untyped-def]
+    """Write how many items each row of the runs has; other rows are left alone.
+
+    Args:
+        offsets: of the source, rows + 1.
+        source, target, count: the runs of rows.
+        counts: written, per output row.
+    """
     for k in range(len(source)):
-        at = out_offsets[target[k]]
-        for item in range(offsets[source[k]], offsets[source[k] + 1]):
-            items[at] = item
-            at += 1
+        s, t = source[k], target[k]
+        for n in range(count[k]):
+            counts[t + n] = offsets[s + n + 1] - offsets[s + n]
 
 
-def _copy_rows(offsets, content, source, target, out_offsets, out):  # type: ignore[no-untyped-def]
+@numba.njit(types.void(_I8, _I8, _I8, _I8, _I8, _I8_OUT, _I8_OUT, _I8_OUT), cache=True, nogil=True)
+def find_items(  # type: ignore[no-untyped-def]
+    offsets, source, target, count, out_offsets, item_source, item_target, item_count
+):
+    """The runs of items that runs of rows hold, one for one.
+
+    Args:
+        offsets, out_offsets: of the source and of the output.
+        source, target, count: the runs of rows.
+        item_source, item_target, item_count: written, per run.
+    """
     for k in range(len(source)):
-        at = out_offsets[target[k]]
-        for item in range(offsets[source[k]], offsets[source[k] + 1]):
-            out[at] = content[item]
-            at += 1
+        item_source[k] = offsets[source[k]]
+        item_target[k] = out_offsets[target[k]]
+        item_count[k] = offsets[source[k] + count[k]] - offsets[source[k]]
+
+
+def _copy_runs(content, source, target, count, out):  # type: ignore[no-untyped-def]
+    for k in range(len(source)):
+        s, t = source[k], target[k]
+        if count[k] < _LEAST_MOVED:
+            for n in range(count[k]):
+                out[t + n] = content[s + n]
+        else:
+            _move(out, t, content, s, count[k])  # type: ignore[call-arg]
 
 
 _WORDS = (types.uint8, types.uint16, types.uint32, types.uint64)
-_copy_rows_words = numba.njit(
+_copy_runs_words = numba.njit(
     [
-        types.void(
-            _I8, types.Array(w, 1, "C", readonly=True), _I8, _I8, _I8, types.Array(w, 1, "C")
-        )
+        types.void(types.Array(w, 1, "C", readonly=True), _I8, _I8, _I8, types.Array(w, 1, "C"))
         for w in _WORDS
     ],
     cache=True,
     nogil=True,
-)(_copy_rows)
+)(_copy_runs)
 
 
-def copy_rows(
-    offsets: NDArray[np.int64],
+def copy_runs(
     content: NDArray[Any],
     source: NDArray[np.int64],
     target: NDArray[np.int64],
-    out_offsets: NDArray[np.int64],
+    count: NDArray[np.int64],
     out: NDArray[Any],
 ) -> None:
-    """Copy the items of row ``source[k]`` to row ``target[k]`` of the output, for every k.
+    """Copy runs of items.
 
     Args:
-        offsets: int64, rows + 1, of the source.
-        content: its flat items, any dtype of 1, 2, 4 or 8 bytes; moved as words of that size.
-        source, target: int64, row numbers.
-        out_offsets: int64, of the output; each target row has room for its items.
-        out: flat items of the output, same dtype as ``content``.
+        content: flat items, any dtype of 1, 2, 4 or 8 bytes; moved as words of that size.
+        source, target, count: int64, the runs of items.
+        out: flat items of the output, same dtype as ``content``; the two do not overlap.
     """
     word = np.dtype(f"u{content.dtype.itemsize}")
-    _copy_rows_words(offsets, content.view(word), source, target, out_offsets, out.view(word))
+    _copy_runs_words(content.view(word), source, target, count, out.view(word))
