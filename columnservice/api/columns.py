@@ -27,11 +27,13 @@ from columnservice.delivery.summary import MatchSum, matches
 from columnservice.delivery.uploads import record_of
 from columnservice.errors import RequestError
 from columnservice.formats import format_named
-from columnservice.model import Column, OfferedColumn
+from columnservice.model import Column, OfferedColumn, Origin, Support
+from columnservice.search import ColumnFilter, Order
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["columns"])
 UUID_PATTERN = r"^[0-9a-fA-F-]{32,36}$"
 MOST_COLUMNS = 5000
+MOST_MATCH = 200
 OPENERS = 128
 # Clients on a slow link ask for compressed buffers; others map what they receive as it is.
 Compression = Annotated[Literal["zstd", "lz4"] | None, Header(alias=wire.COMPRESSION_HEADER)]
@@ -50,18 +52,30 @@ class ColumnQuery(BaseModel):
 
 
 @router.get("/columns")
-def list_columns(name: str, house: Home, caller: Caller) -> dict[str, Any]:
-    """All Columns of a Dataset: its own, and those that its parent offers."""
+def list_columns(
+    name: str,
+    house: Home,
+    caller: Caller,
+    match: Annotated[str | None, Query(max_length=MOST_MATCH)] = None,
+    origin: Origin | None = None,
+    collection: Annotated[str | None, Query(max_length=MOST_MATCH)] = None,
+    support: Support | None = None,
+    sort: Order | None = None,
+) -> dict[str, Any]:
+    """Columns of a Dataset: its own, and those that its parent offers; all, or those that fit."""
     demand_read(caller, name)
     dataset = house.catalogue.dataset(name)
     offered = columns_of(house.catalogue, name)
+    known = {o.column.name: o for o in offered}
+    wanted = ColumnFilter(match, origin, collection, support, sort)
+    chosen = wanted.choose(o.column for o in offered)
     matched = {m.local: m for m in matches(house.catalogue, name)} if dataset.parent else {}
     return {
         "dataset": name,
         "format": dataset.format,
         "parent": dataset.parent,
         "witnesses": _witnesses(dataset.format, [o.column for o in offered]),
-        "columns": [_told(o, matched) for o in offered],
+        "columns": [_told(known[c.name], matched) for c in chosen],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +10,14 @@ import typer
 
 from columnservice.cli import output
 from columnservice.cli.remote import Url, connect
+from columnservice.model import Origin
+from columnservice.search import ColumnFilter, Order, cost_text, source_text
+from columnservice.wire import column_to_json
 
 if TYPE_CHECKING:
     from columnservice.model import Column
+
+_SHOWN = ("name", "type", "description", "from", "cost/event", "support")
 
 
 def columns(
@@ -19,22 +25,49 @@ def columns(
     match: Annotated[
         str | None,
         typer.Option(
-            help="Only names like this pattern, or with this text in name or description.",
+            help="Only names like this pattern, or with this text in name, description or source.",
             show_default=False,
         ),
     ] = None,
+    origin: Annotated[
+        Origin | None, typer.Option(help="Only those from there.", show_default=False)
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(help="Only fields of this collection, or of those like this pattern."),
+    ] = None,
+    unsupported: Annotated[
+        bool, typer.Option("--unsupported", help="Only those that cannot be delivered, with why.")
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Also local columns, and those that cannot be delivered.")
     ] = False,
+    sort: Annotated[
+        Order | None, typer.Option(help="By name, or by cost: the dearest first.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
     url: Url = None,
 ) -> None:
-    """List the columns that the service adds to a dataset's files."""
-    found = connect(url).columns(dataset)
-    wanted = found if match is None else found.search(match)
-    shown = [c for c in wanted if everything or is_added(c)]
+    """List the columns that the service adds to a dataset's files.
+
+    The cost is in compressed bytes per event, as in the first file of its layout that was
+    registered. What several columns are read from counts for each of them in full.
+    """
+    wanted = ColumnFilter(
+        match,
+        origin,
+        collection,
+        "unsupported" if unsupported else None,
+        sort,
+    ).choose(connect(url).columns(dataset))
+    told = everything or unsupported or origin is not None
+    shown = [c for c in wanted if told or is_added(c)]
+    if as_json:
+        output.say(json.dumps([column_to_json(c) for c in shown], indent=1))
+        return
     output.show_table(
-        ("name", "type", "description", "origin", "support"),
-        [(c.name, c.type, c.doc, c.origin, support_of(c)) for c in shown],
+        _SHOWN,
+        [(c.name, c.type, c.doc, source_text(c), cost_text(c), support_of(c)) for c in shown],
     )
     remark = left_out(wanted, shown)
     if remark:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from columnservice import wire
@@ -12,8 +14,26 @@ pytestmark = pytest.mark.fast
 FLOAT = (Member("", "float32"),)
 COLUMNS = [
     Column("run", FLOAT, 0, origin="local", doc="the run"),
-    Column("PFCands_pt", FLOAT, 1, "PFCands", "pt", "PFCands", doc="transverse\nmomentum [GeV]"),
-    Column("PFCands_dxy", FLOAT, 1, "PFCands", "dxy", "PFCands", source="packed"),
+    Column(
+        "PFCands_pt",
+        FLOAT,
+        1,
+        "PFCands",
+        "pt",
+        "PFCands",
+        doc="transverse\nmomentum [GeV]",
+        cost_bytes=87.5,
+    ),
+    Column(
+        "PFCands_dxy",
+        FLOAT,
+        1,
+        "PFCands",
+        "dxy",
+        "PFCands",
+        source="a./a.packed, a./a.key",
+        cost_bytes=1234,
+    ),
     Column("Tau_x", FLOAT, 1, support="unsupported", reason="stored memberwise"),
 ]
 
@@ -33,8 +53,8 @@ def names(outcome):
 def test_columns_are_one_line_each_and_what_is_left_out_is_said(run, nano):
     outcome = run("columns", "nano")
     assert outcome.out.splitlines() == [
-        "PFCands_pt\tvar * float32\ttransverse momentum [GeV]\tparent\tok",
-        "PFCands_dxy\tvar * float32\t\tparent\tok",
+        "PFCands_pt\tvar * float32\ttransverse momentum [GeV]\tparent\t87.5 B\tok",
+        "PFCands_dxy\tvar * float32\t\tparent: a.packed, a.key\t1.2 kB\tok",
     ]
     assert outcome.err == (
         "2 columns; --all shows 1 local ones and 1 that cannot be delivered, too.\n"
@@ -44,7 +64,7 @@ def test_columns_are_one_line_each_and_what_is_left_out_is_said(run, nano):
 def test_all_columns_show_origin_and_reason(run, nano):
     outcome = run("columns", "nano", "--all")
     assert names(outcome) == ["run", "PFCands_pt", "PFCands_dxy", "Tau_x"]
-    assert outcome.out.splitlines()[-1].endswith("\tparent\tunsupported: stored memberwise")
+    assert outcome.out.splitlines()[-1].endswith("\tparent\t\tunsupported: stored memberwise")
     assert outcome.err == ""
 
 
@@ -54,6 +74,32 @@ def test_all_columns_show_origin_and_reason(run, nano):
 )
 def test_match_looks_into_names_and_descriptions(run, nano, text, expected):
     assert names(run("columns", "nano", "--match", text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--origin", "local"], ["run"]),
+        (["--collection", "PF*", "--sort", "cost"], ["PFCands_dxy", "PFCands_pt"]),
+        (["--sort", "name"], ["PFCands_dxy", "PFCands_pt"]),
+        (["--unsupported"], ["Tau_x"]),
+        (["--all", "--sort", "cost"], ["PFCands_dxy", "PFCands_pt", "run", "Tau_x"]),
+    ],
+)
+def test_columns_are_filtered_and_sorted(run, nano, options, expected):
+    assert names(run("columns", "nano", *options)) == expected
+
+
+def test_json_tells_all_that_is_known(run, nano):
+    told = json.loads(run("columns", "nano", "--all", "--json").out)
+    assert [wire.column_from_json(document) for document in told] == COLUMNS
+    assert "cost_bytes" not in told[0]
+    assert told[1]["cost_bytes"] == 87.5
+
+
+def test_an_unknown_origin_or_order_is_told(run, nano):
+    assert run("columns", "nano", "--origin", "moon").code == 2
+    assert run("columns", "nano", "--sort", "colour").code == 2
 
 
 def test_a_terminal_gets_a_table(monkeypatch, capsys):

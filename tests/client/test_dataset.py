@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -42,6 +44,19 @@ def test_a_column_is_found_by_name_and_a_mistake_names_the_nearest():
 )
 def test_columns_are_searched_by_pattern_and_word(text, found):
     assert COLUMNS.search(text).names == found
+
+
+@pytest.mark.fast
+def test_columns_are_filtered_by_all_that_is_given_and_sorted_by_cost():
+    costs = ColumnList([replace(c, cost_bytes=i or None) for i, c in enumerate(COLUMNS)])
+    assert costs.filter("PF_*", sort="cost").names == ["PF_hits", "PF_good", "PF_pt"]
+    assert costs.filter(collection="P*", sort="name").names == ["PF_good", "PF_hits", "PF_pt"]
+    assert costs.filter(origin="local").names == ["run"]
+    assert costs.filter(sort="cost").names[-1] == "rho"
+    unsupported = costs.filter(support="unsupported")
+    assert all(c.reason for c in unsupported)
+    assert len(unsupported) + len(costs.filter(support="ok")) == len(costs)
+    assert "<td>2.0 B</td>" in costs._repr_html_()
 
 
 @pytest.mark.fast

@@ -186,6 +186,19 @@ def test_every_advertised_column_exists_in_the_parent_and_the_others_have_a_reas
             assert document["reason"], document["name"]
 
 
+def test_columns_are_filtered_by_the_service_and_tell_their_cost(pair, service):
+    name = pair[0]
+    everything = {d["name"]: d for d in service.columns(name)}
+    path = f"/v1/datasets/{name}/columns?origin=parent&support=ok&sort=cost"
+    status, document = service.ask("GET", path)
+    assert status == 200
+    assert document["columns"][0]["cost_bytes"] == max(d["cost_bytes"] for d in document["columns"])
+    wanted = {n for n, d in everything.items() if (d["origin"], d["support"]) == ("parent", "ok")}
+    assert {d["name"] for d in document["columns"]} == wanted
+    assert all(d["cost_bytes"] > 0 for d in document["columns"])
+    assert service.ask("GET", f"/v1/datasets/{name}/columns?origin=moon")[0] == 400
+
+
 def test_absent_events_are_null_on_the_wire_and_never_shifted(pair, service):
     name, told, _, _, keys, take = pair
     column = next(c for c in offered(service, name) if c.depth == 1)
