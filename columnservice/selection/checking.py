@@ -35,7 +35,8 @@ def check(node: Node, columns: Sequence[Column], source: str, about: str | None 
         BadExpression: a name is unknown, or types or axes do not fit.
     """
     scope = Scope(columns, source)
-    walk = _Walk(scope, node, about)
+    known = scope.names.collections.get(about or "")
+    walk = _Walk(scope, node, None if known is None else known.axis)
     return scope.program(walk.typed(node))
 
 
@@ -45,7 +46,7 @@ class _Walk:
     def __init__(self, scope: Scope, node: Node, about: str | None) -> None:
         self._scope = scope
         self._whole = node
-        self._about = about
+        self._about = about  # the axis of the result, where that is known
         self._masked: list[Value] = []
 
     def typed(self, node: Node) -> Typed:

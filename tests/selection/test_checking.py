@@ -91,8 +91,9 @@ def test_a_distance_in_short_is_to_the_collection_of_the_result_where_that_is_kn
     assert check(parse(source), COLUMNS, source, "Jet").text == (
         "sum(PFCands_pt[dR(Jet, PFCands) < 0.4])"
     )
-    with pytest.raises(BadExpression, match="between PFCands and what"):
-        check(parse(source), COLUMNS, source)
+    for no_collection in (None, "pf", "MET"):
+        with pytest.raises(BadExpression, match="between PFCands and what"):
+            check(parse(source), COLUMNS, source, no_collection)
     source = "sum(PFCands_pt[dR < 0.4]) / Muon_pt * max(Jet_pt)"
     with pytest.raises(BadExpression, match="between PFCands and what: Muon or Jet"):
         check(parse(source), COLUMNS, source)
