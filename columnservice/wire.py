@@ -124,6 +124,31 @@ def _arrow_items(column: Column, ragged: Ragged) -> pa.Array:
     return pa.StructArray.from_arrays(arrays, fields=list(arrow_item_type(column.members)))
 
 
+class Written:
+    """A file for Arrow's writers: what is written is handed out again, large buffers uncopied."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._parts: list[Any] = []
+
+    def write(self, data: Any) -> int:
+        """Bytes, or an Arrow buffer that the caller keeps as it is."""
+        self._parts.append(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def take(self) -> list[Any]:
+        """What was written since it was last asked for: bytes and Arrow buffers."""
+        taken, self._parts = self._parts, []
+        return taken
+
+
 def list_type(values: pa.DataType) -> pa.DataType:
     """``large_list`` of items that are never null."""
     return pa.large_list(pa.field("item", values, nullable=False))

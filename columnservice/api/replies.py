@@ -38,41 +38,20 @@ MOST_READY = 256
 PAGE_BYTES = 4096
 
 
-class _Parts:
-    """A file that Arrow writes to; what was written is taken out part by part, not copied."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._parts: list[Any] = []
-
-    def write(self, data: Any) -> int:
-        self._parts.append(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def take(self) -> list[Part]:
-        """What was written since: large buffers cut where they are long, small ones joined."""
-        found: list[Part] = []
-        small: list[Any] = []
-        for data in self._parts:
-            if len(data) < LARGE_BYTES:
-                small.append(data)
-                continue
-            if small:
-                found.append(b"".join(small))
-                small = []
-            view = memoryview(data)
-            found += [view[at : at + SENT_AT_ONCE_BYTES] for at in _steps(len(view))]
+def _cut(written: Sequence[Any]) -> list[Part]:
+    """What Arrow wrote, in parts to send: large buffers cut where they are long, small joined."""
+    found: list[Part] = []
+    small: list[Any] = []
+    for data in written:
+        if len(data) < LARGE_BYTES:
+            small.append(data)
+            continue
         if small:
             found.append(b"".join(small))
-        self._parts = []
-        return found
+            small = []
+        view = memoryview(data)
+        found += [view[at : at + SENT_AT_ONCE_BYTES] for at in _steps(len(view))]
+    return [*found, b"".join(small)] if small else found
 
 
 def _steps(size_bytes: int) -> range:
@@ -146,14 +125,14 @@ class _Writer:
     def __init__(self, stream: Stream, first: Assembled | None, compression: str | None) -> None:
         about = {wire.PROVENANCE: json.dumps(stream.provenance)}
         self.schema = (first[0].schema if first else stream.empty().schema).with_metadata(about)
-        self._sink = _Parts()
+        self._sink = wire.Written()
         options = pa.ipc.IpcWriteOptions(compression=compression)
         self._writer = pa.ipc.new_stream(self._sink, self.schema, options=options)
 
     def parts(self, batch: Assembled) -> list[Part]:
         """A batch, and the schema before the first one."""
         self._writer.write_batch(batch[0], custom_metadata=batch[1])
-        return self._sink.take()
+        return _cut(self._sink.take())
 
     def failed(self, error: Exception) -> list[Part]:
         """An empty batch that carries the problem, without end-of-stream."""
@@ -164,7 +143,7 @@ class _Writer:
     def end(self) -> list[Part]:
         """The end of the stream."""
         self._writer.close()
-        return self._sink.take()
+        return _cut(self._sink.take())
 
 
 def headers_of(stream: Stream) -> dict[str, str]:

@@ -12,16 +12,19 @@ Knows files and Arrow; nothing of keys' meaning, of an index, or of eviction.
 from __future__ import annotations
 
 import errno
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import xxhash
 
 from columnservice.errors import DamagedFile
+from columnservice.wire import Written
 
 KEY_ENTRY = b"columnservice.piece.key"
-CHECKSUM_ENTRY = b"columnservice.piece.crc32"
+CHECKSUM_ENTRY = b"columnservice.piece.xxh3"
+_CONTINUATION = b"\xff\xff\xff\xff"
+"""Stands before the length of every message of the stream."""
 MAGIC_BYTES = 8
 """Length of the padded magic before the stream part of an Arrow file."""
 
@@ -54,7 +57,7 @@ def write_piece(path: Path, key: str, batch: pa.RecordBatch) -> int:
     """
     metadata = dict(batch.schema.metadata or {})
     metadata[KEY_ENTRY] = key.encode()
-    metadata[CHECKSUM_ENTRY] = b"%08x" % _checksum_in_memory(batch)
+    metadata[CHECKSUM_ENTRY] = _checksum_in_memory(batch)
     marked = batch.replace_schema_metadata(metadata)
     with pa.OSFile(str(path), "wb") as sink:
         with pa.ipc.new_file(sink, marked.schema) as writer:
@@ -103,7 +106,7 @@ def check_piece(path: Path) -> Piece:
             schema, checksum = _scan(source)
             if reader.num_record_batches != 1 or not schema.equals(reader.schema, True):
                 raise ValueError("its beginning and its footer disagree")
-            if schema.metadata[CHECKSUM_ENTRY] != b"%08x" % checksum:
+            if schema.metadata[CHECKSUM_ENTRY] != checksum:
                 raise ValueError("its checksum is wrong")
     except OSError as error:
         if error.errno in _NOT_THE_FILE:
@@ -114,24 +117,31 @@ def check_piece(path: Path) -> Piece:
     return piece
 
 
-def _scan(source: pa.NativeFile) -> tuple[pa.Schema, int]:
-    """The schema of an Arrow stream, and the CRC-32 over all messages that follow it."""
+def _scan(source: pa.NativeFile) -> tuple[pa.Schema, bytes]:
+    """The schema of an Arrow stream, and the checksum (XXH3, 64 bits) of all that follows it."""
     messages = pa.ipc.MessageReader.open_stream(source)
     schema = pa.ipc.read_schema(messages.read_next_message())
-    checksum = 0
+    checksum = xxhash.xxh3_64()
     for message in messages:
-        checksum = zlib.crc32(message.metadata, checksum)
+        checksum.update(_CONTINUATION + len(message.metadata).to_bytes(4, "little"))
+        checksum.update(message.metadata)
         if message.body is not None:
-            checksum = zlib.crc32(message.body, checksum)
-    return schema, checksum
+            checksum.update(message.body)
+    return schema, checksum.hexdigest().encode()
 
 
-def _checksum_in_memory(batch: pa.RecordBatch) -> int:
+def _checksum_in_memory(batch: pa.RecordBatch) -> bytes:
     """The checksum that `_scan` will find: a file holds the same messages as a stream."""
-    sink = pa.BufferOutputStream()
+    sink = Written()
+    checksum = xxhash.xxh3_64()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return _scan(pa.BufferReader(sink.getvalue()))[1]
+        schema_bytes = batch.schema.serialize().size  # which is written first
+        for part in sink.take():
+            if schema_bytes <= 0:
+                checksum.update(part)
+            schema_bytes -= len(part)
+    return checksum.hexdigest().encode()
 
 
 def _damaged(path: Path, error: Exception) -> DamagedFile:

@@ -34,7 +34,7 @@ def file_size(batch: pa.RecordBatch) -> int:
     metadata = {
         **(batch.schema.metadata or {}),
         b"columnservice.piece.key": b"0" * 32,
-        b"columnservice.piece.crc32": b"0" * 8,
+        b"columnservice.piece.xxh3": b"0" * 16,
     }
     sink = pa.BufferOutputStream()
     marked = batch.replace_schema_metadata(metadata)
