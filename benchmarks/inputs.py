@@ -5,7 +5,6 @@ Everything follows from a seed. Knows no ROOT file; what needs files takes them 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,35 +44,45 @@ def blocks_of(events: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return sizes
 
 
-def natural(events: int, seed: int = 1) -> Sample:
+def natural(events: int, gap: int = 8, disorder: int = 8, seed: int = 1) -> Sample:
     """Both in the order in which events were made, within blocks; blocks in an order of their own.
 
     Args:
         events: of the local file.
+        gap: event numbers of a block lie up to this far apart: filters and triggers took some.
+        disorder: how far a row may stand from where it belongs. Jobs with several threads write
+            events when they are done, on both sides in another order; 0 for ascending numbers.
         seed: another seed, another sample.
     """
     rng = np.random.default_rng(seed)
     sizes = blocks_of(int(events / KEPT), rng)
     block = np.repeat(np.arange(len(sizes)), sizes)
-    # Event numbers ascend with gaps: a trigger took some of all collisions.
-    event = np.cumsum(rng.integers(1, 9, len(block))).astype(np.uint64)
+    event = np.cumsum(rng.integers(1, gap + 1, len(block)), dtype=np.uint64)
     keys = _keys(block, event)
-    parts = np.array_split(rng.permutation(len(sizes)), PARENT_FILES)
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    ranges = [np.arange(a, b) for a, b in itertools.pairwise(starts)]
+    order = rng.permutation(len(sizes))
     lost = rng.random(len(sizes)) > FOUND
+    files = rng.integers(0, PARENT_FILES, len(sizes))
+    rows = _written(block, order, disorder, rng)
     parents = tuple(
-        keys[np.concatenate([np.zeros(0, np.int64), *(ranges[b] for b in part if not lost[b])])]
-        for part in parts
+        keys[rows[(files[block[rows]] == number) & ~lost[block[rows]]]]
+        for number in range(PARENT_FILES)
     )
-    order = np.concatenate([ranges[b] for b in rng.permutation(len(sizes))])
-    kept = np.sort(rng.choice(len(order), min(events, len(order)), replace=False))
-    return Sample(keys[order[kept]], parents)
+    rows = _written(block, rng.permutation(len(sizes)), disorder, rng)
+    kept = np.sort(rng.choice(len(rows), min(events, len(rows)), replace=False))
+    return Sample(keys[rows[kept]], parents)
 
 
-def shuffled(events: int, seed: int = 1) -> Sample:
+def _written(
+    block: NDArray[np.int64], order: NDArray[np.int64], disorder: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """All rows, blocks in some order, rows in a block nearly in order."""
+    place = np.arange(len(block)) + rng.integers(0, disorder + 1, len(block))
+    return np.lexsort((place, np.argsort(order)[block]))
+
+
+def shuffled(events: int, gap: int = 8, seed: int = 1) -> Sample:
     """The same events; the rows of every file in a random order."""
-    sample = natural(events, seed)
+    sample = natural(events, gap, 0, seed)
     rng = np.random.default_rng(seed + 1)
     return Sample(
         sample.local[rng.permutation(len(sample.local))],

@@ -29,10 +29,16 @@ Found = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 def rows(options: Options) -> Iterator[Row]:
     """The rows ``join-natural/best-peer`` and ``join-shuffled/best-peer``."""
-    for name, make in (("join-natural/best-peer", natural), ("join-shuffled/best-peer", shuffled)):
+    events, gap = options.size("join_events"), options.size("join_gap")
+    disorder = options.size("join_disorder")
+    made: tuple[tuple[str, Callable[[], Sample]], ...] = (
+        ("join-natural/best-peer", lambda: natural(events, gap, disorder)),
+        ("join-shuffled/best-peer", lambda: shuffled(events, gap)),
+    )
+    for name, make in made:
         if options.wants(name):
             options.say(f"{name}: making events")
-            sample = _mapped(make(options.size("join_events")), options.scratch)
+            sample = _mapped(make(), options.scratch)
             yield compare(
                 options,
                 name,
@@ -102,6 +108,7 @@ def _polars(local: pa.Table, parent: pa.Table) -> Callable[[], Found]:
 
 def _duckdb(local: pa.Table, parent: pa.Table) -> Callable[[], Found]:
     connection = duckdb.connect(config={"threads": 1})
+    connection.execute("set enable_progress_bar = false")
     connection.register("arrow_local", local)
     connection.register("arrow_parent", parent)
     connection.execute("create table local as select * from arrow_local")

@@ -36,8 +36,24 @@ ROOMS = (
     Room(
         "benchmarks.joins",
         (Target("join-natural/best-peer", 5.0), Target("join-shuffled/best-peer", 2.0)),
-        {"join_events": Size(4_000_000, 20_000, "events of the local file")},
+        {
+            "join_events": Size(4_000_000, 20_000, "events of the local file"),
+            "join_gap": Size(8, 8, "event numbers of a block lie up to this far apart"),
+            "join_disorder": Size(8, 8, "how far a row stands from where it belongs in its block"),
+        },
         ONE_THREAD,
+    ),
+    Room(
+        "benchmarks.gathers",
+        (
+            Target("gather-natural/memcpy", 0.5),
+            Target("gather-blocks/awkward", 3.0),
+            Target("gather-shuffled/awkward", 1.0),
+        ),
+        {
+            "gather_events": Size(1_000_000, 5_000, "events whose rows are gathered"),
+            "gather_items": Size(50, 50, "objects an event, on average"),
+        },
     ),
     Room(
         "benchmarks.warm",
