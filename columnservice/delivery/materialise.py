@@ -6,10 +6,11 @@ Knows files, formats, alignment and the cache's directory; no database and no re
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,9 @@ from columnservice.model import (
 )
 from columnservice.reader import FilePool, read_rows
 from columnservice.reader.progress import tick
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,12 @@ def open_take(
 
 @dataclass(frozen=True)
 class _Part:
-    """What was read from one parent File: its keys and its Columns, for its wanted rows."""
+    """What was read from one parent File: its keys and its Columns, for its wanted rows at least.
 
+    ``rows``: which rows of the File these are, ascending.
+    """
+
+    rows: NDArray[np.int64]
     keys: Keys
     columns: dict[str, Ragged]
 
@@ -130,14 +138,26 @@ def _read_part(
         *key_reads,
         *(r for recipe in recipes.values() for r in recipe.reads),
     ]
-    found = read_rows(tools.pool, location, reads, rows, tools.threads)
+    found = read_rows(tools.pool, location, reads, rows, tools.threads, more=True)
     arrays = dict(zip(reads, found.arrays, strict=True))
-    columns = {}
-    for name, recipe in recipes.items():
-        columns[name] = apply(recipe, [arrays[read] for read in recipe.reads])
-        tick()
+
+    def decoded(recipe: Recipe) -> Ragged:
+        return apply(recipe, [arrays[read] for read in recipe.reads])
+
+    columns = dict(zip(recipes, _each(tools, decoded, recipes.values()), strict=True))
     keys = form.keys([arrays[read] for read in key_reads])
-    return _Part(keys, columns), found.url, found.source_bytes
+    return _Part(found.rows, keys, columns), found.url, found.source_bytes
+
+
+def _each(tools: Tools, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """What becomes of each item, in order, on as many threads as there are.
+
+    Copies, checksums and writes let go of the interpreter, so that they run side by side.
+    """
+    found = map(work, items) if tools.threads is None else tools.threads.map(work, items)
+    for result in found:
+        tick()
+        yield result
 
 
 def _empty(column: Column) -> Ragged:
@@ -211,28 +231,30 @@ def read_columns(tools: Tools, task: MaterialiseTask) -> Gathered:
         mine = take.file == number
         rows = np.unique(take.row[mine])
         part, url, bytes_read = _read_part(tools, task, int(number), rows)
-        position[mine] = np.searchsorted(rows, take.row[mine])
+        position[mine] = np.searchsorted(part.rows, take.row[mine])
         part_of[mine] = len(parts)
         parts.append(part)
         source_bytes[url] = source_bytes.get(url, 0) + bytes_read
-    columns = {}
-    for work in task.columns:
-        name = work.column.name
-        found = [checked(work.column, part.columns[name], task.lfn) for part in parts]
-        columns[name] = gather(found or [_empty(work.column)], part_of, position)
-        tick()
+
+    def gathered(column: Column) -> Ragged:
+        found = [checked(column, part.columns[column.name], task.lfn) for part in parts]
+        return gather(found or [_empty(column)], part_of, position)
+
+    wanted = [work.column for work in task.columns]
+    values = _each(tools, gathered, wanted)
+    columns = {column.name: ragged for column, ragged in zip(wanted, values, strict=True)}
     hashes = proof_hashes([part.keys for part in parts], part_of, position, start)
     return Gathered(columns, hashes, part_of >= 0, np.array(take.repeated), source_bytes)
 
 
 def keep(tools: Tools, batches: Mapping[str, pa.RecordBatch]) -> dict[str, pa.RecordBatch]:
     """Put Pieces into the cache; returns those that it did not admit."""
-    unkept = {}
-    for key, batch in batches.items():
-        if not tools.pieces.put(PieceKey(key), batch):
-            unkept[key] = batch
-        tick()
-    return unkept
+
+    def put(key: str) -> bool:
+        return tools.pieces.put(PieceKey(key), batches[key])
+
+    kept = dict(zip(batches, _each(tools, put, batches), strict=True))
+    return {key: batches[key] for key in batches if not kept[key]}
 
 
 def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:

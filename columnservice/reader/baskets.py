@@ -38,14 +38,21 @@ class Read:
     """What came of reading rows.
 
     Attributes:
-        arrays: one Ragged per branch read, in the order asked, each with one row per row asked.
+        arrays: one Ragged per branch read, in the order asked, each with one row per row of
+            ``rows``.
         url: the replica that served.
         source_bytes: bytes asked of that replica for the baskets.
+        rows: int64, sorted, unique: those that were asked, or more.
     """
 
     arrays: tuple[Ragged, ...]
     url: str
     source_bytes: int
+    rows: Rows
+
+
+MOST_MORE = 2.0
+"""How many times as many rows as were asked may be given where they are read anyhow."""
 
 
 def basket_runs(entry_offsets: NDArray[np.int64], rows: Rows) -> list[Run]:
@@ -95,10 +102,10 @@ def _gather(layouts: Sequence[ak.contents.Content], windows: Sequence[Run], rows
     return found
 
 
-def _read_branch(branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, threads: Any) -> Ragged:
-    offsets = np.asarray(_leaves(branch)[0].entry_offsets)
+def _read_branch(
+    branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, threads: Any
+) -> Ragged:
     interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
-    windows = [(int(offsets[first]), int(offsets[stop])) for first, stop in runs] or [(0, 0)]
     layouts = []
     for start, stop in windows:
         array = branch.array(
@@ -116,15 +123,30 @@ def _read_branch(branch: Any, raw: bool, runs: Sequence[Run], rows: Rows, thread
     return _gather(layouts, windows, rows)
 
 
+def _windows(branch: Any, runs: Sequence[Run]) -> list[Run]:
+    """The rows that runs of baskets hold."""
+    offsets = np.asarray(_leaves(branch)[0].entry_offsets)
+    return [(int(offsets[first]), int(offsets[stop])) for first, stop in runs] or [(0, 0)]
+
+
+def _all_rows(windows: Sequence[Sequence[Run]], rows: Rows) -> Rows:
+    """The rows of the windows, if all branches have the same ones; else those that were asked."""
+    first = windows[0]
+    read = sum(stop - start for start, stop in first)
+    if read > MOST_MORE * len(rows) or any(other != first for other in windows):
+        return rows
+    return np.concatenate([np.arange(start, stop) for start, stop in first])
+
+
 def _read_open(
-    opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any
-) -> tuple[tuple[Ragged, ...], int]:
+    opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any, more: bool
+) -> tuple[tuple[Ragged, ...], int, Rows]:
     """Read from one open file; a ValueError, as from uproot itself, says that it is damaged."""
     tree, source = opened.tree, opened.source
     if isinstance(tree, NTuple):
-        return _read_ntuple(opened, tree, reads, rows, threads)
+        return *_read_ntuple(opened, tree, reads, rows, threads), rows
     ranges: set[ByteRange] = set()
-    wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}
+    wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}  # branch, windows of rows
     for read in dict.fromkeys(reads):
         if read.path not in tree:
             raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
@@ -133,18 +155,20 @@ def _read_open(
             raise ValueError(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
         leaves = _leaves(branch)
         runs = [basket_runs(np.asarray(leaf.entry_offsets), rows) for leaf in leaves]
-        wanted[read] = branch, runs[0]
+        wanted[read] = branch, _windows(branch, runs[0])
         for leaf, leaf_runs in zip(leaves, runs, strict=True):
             ranges.update(_leaf_ranges(leaf, leaf_runs))
+    if more and len(rows):
+        rows = _all_rows([windows for _, windows in wanted.values()], rows)
     source_bytes = source.hold(sorted(ranges))
     try:
         found = {
-            read: _read_branch(branch, read.raw, runs, rows, threads)
-            for read, (branch, runs) in wanted.items()
+            read: _read_branch(branch, read.raw, windows, rows, threads)
+            for read, (branch, windows) in wanted.items()
         }
     finally:
         source.release()
-    return tuple(found[read] for read in reads), source_bytes
+    return tuple(found[read] for read in reads), source_bytes, rows
 
 
 def _read_ntuple(
@@ -167,6 +191,7 @@ def read_rows(
     reads: Sequence[BranchRead],
     rows: Rows,
     threads: ThreadPoolExecutor | None = None,
+    more: bool = False,
 ) -> Read:
     """Read rows of some branches from the first replica that serves them.
 
@@ -176,6 +201,7 @@ def read_rows(
         reads: the branches; repetitions cost nothing.
         rows: int64, sorted, unique, within the tree.
         threads: where baskets and pages are decompressed; None: in this thread.
+        more: rows that are read anyhow may be given too, which spares a copy; see ``Read.rows``.
 
     Raises:
         FileChanged, FileError, TransportError, NotAllowed: no replica could serve.
@@ -183,7 +209,7 @@ def read_rows(
     executor = uproot.source.futures.TrivialExecutor() if threads is None else threads
 
     def work(opened: OpenTree) -> Read:
-        arrays, source_bytes = _read_open(opened, reads, rows, executor)
-        return Read(arrays, opened.url, source_bytes)
+        arrays, source_bytes, given = _read_open(opened, reads, rows, executor, more)
+        return Read(arrays, opened.url, source_bytes, given)
 
     return pool.serve(location, work)
