@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
-from columnservice.errors import ColumnServiceError, DamagedFile
+from columnservice.errors import ColumnServiceError, DamagedFile, FileError
 from columnservice.formats import Format, find_tree, format_named, layout_digest
 from columnservice.formats.format import merge_lumis
 from columnservice.model import ColumnSet, FileIdentity, FileLocation, FileRecord, digest_of
@@ -66,6 +67,7 @@ def _index(
     with pool.tree(location) as opened:
         identity = opened.identity
         _demand_whole(opened.directory, identity, url)
+        _demand_uuid(identity, url)
         tree = find_tree(opened.directory, fmt)
         columnset = _columnset(tree, fmt)
         entries = int(tree.num_entries)
@@ -116,13 +118,23 @@ def _demand_whole(directory: Any, identity: FileIdentity, url: str) -> None:
         )
 
 
+def _demand_uuid(identity: FileIdentity, url: str) -> None:
+    """Refuse a file whose UUID is all zeros: it names nothing."""
+    if not UUID(identity.uuid).int:
+        raise FileError(
+            f"{url} has no UUID, so it cannot be told from other files: "
+            "ROOT's RNTupleWriter::Recreate writes none.",
+            "Write into a TFile (RNTupleWriter::Append), or make a new file of it with hadd.",
+        )
+
+
 def thinned(entry_offsets: Sequence[int], entries: int) -> tuple[int, ...]:
     """The ends of a file's clusters, ascending, the last one ``entries``; at most a few thousand.
 
     An empty file has none.
 
     Args:
-        entry_offsets: rows at which every branch begins a new basket.
+        entry_offsets: rows at which every branch begins a new basket, or an RNTuple a new cluster.
         entries: rows of the file.
     """
     if not entries:

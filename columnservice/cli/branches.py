@@ -61,7 +61,7 @@ def branch_types(columns: Sequence[Column]) -> dict[str, Any]:
     if deep:
         raise RequestError(
             f"{', '.join(deep)}: lists of lists cannot be written into a TTree.",
-            "Write to .arrow or .parquet.",
+            "Write to .arrow or .parquet, or an RNTuple with --rntuple.",
         )
     types: dict[str, Any] = {wire.HAS_PARENT: np.dtype(np.bool_)}
     for name, (column, member) in _scalars(columns).items():
@@ -81,13 +81,13 @@ def branches_of(columns: Sequence[Column], reply: Reply) -> dict[str, Any]:
     values = {c.name: reply.values(c) for c in columns}
     found: dict[str, Any] = {wire.HAS_PARENT: present}
     for name, (column, member) in _scalars(columns).items():
-        found[name] = _masked(values[column.name].content[member], present)
+        found[name] = masked(values[column.name].content[member], present)
     for name, fields in _groups(columns).items():
         found[name] = _lists(fields, values)
     return found
 
 
-def _masked(values: NDArray[Any], present: NDArray[np.bool_]) -> NDArray[Any]:
+def masked(values: NDArray[Any], present: NDArray[np.bool_]) -> NDArray[Any]:
     """Numbers with NaN, 0 or False where an event has no parent."""
     if present.all():
         return values

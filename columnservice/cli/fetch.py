@@ -52,10 +52,13 @@ def fetch(
             min=0, help="Row after the last one; the file's end if not told.", show_default=False
         ),
     ] = None,
+    rntuple: Annotated[
+        bool, typer.Option("--rntuple", help="Write OUT.root as an RNTuple, not as a TTree.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Fetch columns that a local file lacks, row by row, into a new file."""
-    demand_suffix(out)
+    demand_suffix(out, rntuple=rntuple)
     from columnservice.reader import FilePool
 
     service = connect(url)
@@ -69,7 +72,7 @@ def fetch(
             ask(url, "GET", path_of(dataset, f"/partitions?file={local.uuid}")), start, end, local
         )
         missing = 0
-        with output_file(out.absolute(), chosen, local.location.tree) as write:
+        with output_file(out.absolute(), chosen, local.location.tree, rntuple=rntuple) as write:
             for first, last in ranges:
                 names = [c.name for c in chosen]
                 reply = service.fetch(dataset, local.uuid, first, last, names)

@@ -1,4 +1,4 @@
-"""Writing fetched columns to a file: Arrow, Parquet or ROOT; whole or not at all.
+"""Writing fetched columns to a file: Arrow, Parquet, a TTree or an RNTuple; whole or not at all.
 
 Knows replies and file formats; neither the service nor local files.
 """
@@ -23,20 +23,23 @@ Open = Callable[[Path, Sequence["Column"], str, ExitStack], Write]
 
 
 @contextmanager
-def output_file(path: Path, columns: Sequence[Column], tree: str) -> Iterator[Write]:
+def output_file(
+    path: Path, columns: Sequence[Column], tree: str, *, rntuple: bool = False
+) -> Iterator[Write]:
     """A function that appends replies to a file, which is at ``path`` once all went well.
 
     Args:
         path: where; its ending decides the format (see ``SUFFIXES``). An older file there is
             replaced at the end.
         columns: what the replies hold.
-        tree: name of the TTree, for ROOT.
+        tree: name of the TTree, for ROOT; an RNTuple bears the name that stands for it.
+        rntuple: write an RNTuple, not a TTree; for ROOT.
 
     Raises:
         RequestError: the format cannot hold one of the Columns.
         SetupError: the file cannot be written.
     """
-    opened = SUFFIXES[path.suffix]
+    opened = _open_ntuple if rntuple else SUFFIXES[path.suffix]
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     if not path.parent.is_dir():  # uproot would make it
         raise SetupError(f"Cannot write {path}: there is no such directory.", _REMEDY)
@@ -82,14 +85,30 @@ def _open_root(path: Path, columns: Sequence[Column], tree: str, stack: ExitStac
     import uproot
 
     from columnservice.cli.branches import branch_types, branches_of
+    from columnservice.cli.fields import ttree_named
 
     types = branch_types(columns)
     file = stack.enter_context(uproot.recreate(path, compression=uproot.ZSTD(5)))
-    made = file.mktree(tree, types)
+    made = file.mktree(ttree_named(tree), types)
 
     def write(reply: Reply) -> None:
         if reply.stop > reply.start:
             made.extend(branches_of(columns, reply))
+
+    return write
+
+
+def _open_ntuple(path: Path, columns: Sequence[Column], tree: str, stack: ExitStack) -> Write:
+    import uproot
+
+    from columnservice.cli.fields import field_form, fields_of, ntuple_named
+
+    file = stack.enter_context(uproot.recreate(path, compression=uproot.ZSTD(5)))
+    made = file.mkrntuple(ntuple_named(tree), field_form(columns))
+
+    def write(reply: Reply) -> None:
+        if reply.stop > reply.start:
+            made.extend(fields_of(columns, reply))
 
     return write
 
@@ -101,12 +120,14 @@ SUFFIXES: dict[str, Open] = {
 }
 
 
-def demand_suffix(path: Path) -> None:
-    """Refuse an ending that names no format.
+def demand_suffix(path: Path, *, rntuple: bool = False) -> None:
+    """Refuse an ending that names no format, or not the one that holds an RNTuple.
 
     Raises:
-        RequestError: it is none of ``SUFFIXES``.
+        RequestError: it is none of ``SUFFIXES``, or not that of ROOT.
     """
+    if rntuple and path.suffix != ".root":
+        raise RequestError(f"{path.name} cannot hold an RNTuple.", "End it with .root.")
     if path.suffix not in SUFFIXES:
         raise RequestError(
             f"{path.name} does not say its format.", f"End it with {', '.join(SUFFIXES)}."

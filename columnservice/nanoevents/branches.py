@@ -9,31 +9,27 @@ is right, is decided in ``friend``.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from functools import cached_property
 from typing import Any
 
 import uproot
-from uproot._util import no_filter, regularize_filter
+from uproot._util import no_filter
 
 from columnservice.errors import UnsupportedColumn
-from columnservice.nanoevents import eager
 from columnservice.nanoevents.answers import Answers, refuse_everything, remote_names
-from columnservice.nanoevents.eager import eager_loading
-from columnservice.nanoevents.friend import Friend
-from columnservice.nanoevents.layouts import LAYOUTS
+from columnservice.nanoevents.layouts import Layout
 from columnservice.nanoevents.localtree import LocalTree
-from columnservice.nanoevents.offer import Offer, warn_once
-from columnservice.nanoevents.remotebranch import RemoteBranch, entry_range
-
-RNTUPLE = "ROOT::RNTuple"
+from columnservice.nanoevents.ntuples import RNTUPLE, ntuple_with_columns
+from columnservice.nanoevents.offer import Offer
+from columnservice.nanoevents.remotebranch import entry_range
+from columnservice.nanoevents.shown import Shown
 
 
 class ColumnClasses(MutableMapping[str, Any]):
-    """uproot's classes with ``TTree`` replaced; pickles as its offer."""
+    """uproot's classes with ``TTree`` and RNTuple replaced; pickles as its offer."""
 
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
-        self._tree = _with_columns(offer)
+        self._own = {"TTree": _with_columns(offer), RNTUPLE: ntuple_with_columns(offer)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ColumnClasses, (self._offer,))
@@ -47,13 +43,7 @@ class ColumnClasses(MutableMapping[str, Any]):
         return f"<uproot's classes with columns of {self._offer.service.url}>"
 
     def __getitem__(self, name: str) -> Any:
-        if name == RNTUPLE:
-            warn_once(
-                self._offer.service.url + RNTUPLE,
-                "An RNTuple is opened: remote columns are offered for TTrees only. "
-                "Open the file that holds the events as a TTree.",
-            )
-        return self._tree if name == "TTree" else uproot.classes[name]
+        return self._own.get(name) or uproot.classes[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         uproot.classes[name] = value
@@ -90,34 +80,13 @@ def _with_columns(offer: Offer) -> Any:
     return type(base.__name__, (base,), names)
 
 
-class _ColumnTree:
+class _ColumnTree(Shown):
     """Mixed into uproot's TTree: its own branches first, then the Columns of the service."""
 
-    _columnservice_offer: Offer
-
-    @cached_property
-    def columnservice_friend(self: Any) -> Friend | None:
-        """The file's remote Columns; None where it is offered none."""
-        offer = self._columnservice_offer
-        if not any(self.name in layout.trees for layout in LAYOUTS.values()):
-            return None
-        uuid, path = str(self.file.uuid), str(self.file.file_path)
-        catalogue = offer.catalogue_for(uuid, path)
-        if catalogue is None or self.name not in catalogue.layout.trees:
-            return None
+    def _columnservice_local(self: Any, layout: Layout) -> LocalTree:
         own = dict(super().iteritems())  # type: ignore[misc]
-        return Friend(
-            offer,
-            catalogue,
-            LocalTree(uuid, path, int(self.num_entries), own, catalogue.layout.group_of),
-        )
-
-    @cached_property
-    def columnservice_branches(self: Any) -> dict[str, RemoteBranch]:
-        friend = self.columnservice_friend
-        if friend is None:
-            return {}
-        return {name: RemoteBranch(self, c) for name, c in friend.columns.items()}
+        uuid, path = str(self.file.uuid), str(self.file.file_path)
+        return LocalTree(uuid, path, int(self.num_entries), own, layout.group_of)
 
     def iteritems(
         self: Any,
@@ -134,25 +103,7 @@ class _ColumnTree:
             filter_branch=filter_branch,
             **how,
         )
-        remote = self.columnservice_branches
-        if not remote:
-            return
-        loading = eager_loading()
-        if loading is not None and self._columnservice_offer.patterns is None:
-            eager.refuse_everything()
-        name_wanted = regularize_filter(filter_name)
-        type_wanted = regularize_filter(filter_typename)
-        wanted = {
-            name: branch
-            for name, branch in remote.items()
-            if (name_wanted(name) or name_wanted(f"/{name}"))
-            and type_wanted(branch.typename)
-            and (filter_branch is None or filter_branch(branch))
-        }
-        if loading is not None and loading.forms:
-            limit_bytes = self._columnservice_offer.eager_limit_bytes
-            eager.load(self.columnservice_friend, list(wanted), loading, limit_bytes)
-        yield from wanted.items()
+        yield from self.columnservice_wanted(filter_name, filter_typename, filter_branch).items()
 
     def __getitem__(self: Any, where: Any) -> Any:
         if isinstance(where, str) and where not in self._lookup:

@@ -283,7 +283,7 @@ _NANOAOD = Layout(
     select=select_nanoaod,
 )
 _ATLAS = Layout(
-    trees=("CollectionTree",),
+    trees=("CollectionTree", "EventData"),
     keys=(
         ("EventInfoAuxDyn.runNumber", "EventInfoAux.runNumber"),
         ("EventInfoAuxDyn.lumiBlock", "EventInfoAux.lumiBlock"),

@@ -73,17 +73,25 @@ class LocalTree:
 
     def objects(self, branch: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Offsets and values of a branch with a list of numbers per event."""
-        array = self._by_name[branch].array(entry_start=start, entry_stop=stop)
-        offsets = np.zeros(stop - start + 1, dtype=np.int64)
-        np.cumsum(np.asarray(ak.num(array, axis=1)), out=offsets[1:])
-        return offsets, ak.to_numpy(ak.flatten(array, axis=1))
+        return objects_of(self._by_name[branch].array(entry_start=start, entry_stop=stop))
 
     def counts(self, branch: str, start: int, stop: int) -> NDArray[np.int64]:
         """Number of objects per event in a jagged branch."""
-        array = self._by_name[branch].array(entry_start=start, entry_stop=stop)
-        while array.fields:
-            array = array[array.fields[0]]
-        return np.asarray(ak.num(array, axis=1), dtype=np.int64)
+        return counts_of(self._by_name[branch].array(entry_start=start, entry_stop=stop))
+
+
+def objects_of(array: ak.Array) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Offsets and values of a list of numbers per event."""
+    offsets = np.zeros(len(array) + 1, dtype=np.int64)
+    np.cumsum(np.asarray(ak.num(array, axis=1)), out=offsets[1:])
+    return offsets, ak.to_numpy(ak.flatten(array, axis=1))
+
+
+def counts_of(array: ak.Array) -> NDArray[np.int64]:
+    """Number of objects per event."""
+    while array.fields:
+        array = array[array.fields[0]]
+    return np.asarray(ak.num(array, axis=1), dtype=np.int64)
 
 
 def _kind(branch: Any) -> Kind | None:
@@ -96,12 +104,13 @@ def _kind(branch: Any) -> Kind | None:
     if isinstance(told, AsJagged):
         return "list"
     try:
-        return _kind_of_form(told.awkward_form(branch.file))
+        return kind_of_form(told.awkward_form(branch.file))
     except (CannotBeAwkward, UnknownInterpretation):
         return None
 
 
-def _kind_of_form(form: ak.forms.Form) -> Kind | None:
+def kind_of_form(form: ak.forms.Form) -> Kind | None:
+    """What coffea makes of a Form; None for what it skips."""
     if isinstance(form, ak.forms.ListOffsetForm):
         return "list"
     if not isinstance(form, ak.forms.RecordForm):

@@ -82,6 +82,11 @@ class RemoteBranch:
         """Path of the tree and name of the Column."""
         return f"{self.tree.object_path}:{self.name}"
 
+    @property
+    def field_id(self) -> str:
+        """Names this branch among the fields of an RNTuple, whose own ones have numbers."""
+        return f"columnservice:{self.name}"
+
     def iteritems(self, **_: Any) -> Iterator[tuple[str, Any]]:
         """It has no branches of its own."""
         return iter(())

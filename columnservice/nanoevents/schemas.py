@@ -218,7 +218,8 @@ class _Physlite:
     mixins: Mapping[str, str]
 
     def _build_collections(self, branch_forms: dict[str, Form]) -> dict[str, Form]:
-        forms = dict(branch_forms)
+        # ATLAS writes colons into the names of RNTuple fields, where coffea looks for dots.
+        forms = {name.replace(":", "."): form for name, form in branch_forms.items()}
         remote = {name for name, form in forms.items() if _is_remote(form)}
         if remote:
             local = _groups(forms.keys() - remote, physlite_group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from columnservice.errors import (
     NotRoot,
     Unreachable,
 )
+from columnservice.model import LumiRange
 from columnservice.reader import FilePool
+from tests.support.ntuples import write_ntuple
 
 pytestmark = pytest.mark.fast
 
@@ -32,6 +35,12 @@ GOOD = [
         "atlas_demo_derived/local_60ev.root",
         "physlite",
         ("EventInfoAuxDyn.runNumber", "EventInfoAuxDyn.lumiBlock"),
+    ),
+    ("rntuple/nano_dy_rntuple.root", "nanoaod", ("run", "luminosityBlock")),
+    (
+        "rntuple/uproot-physlite-rntuple_v1-0-0-0.root",
+        "physlite",
+        ("EventInfoAuxDyn:runNumber", "EventInfoAuxDyn:lumiBlock"),
     ),
 ]
 
@@ -53,6 +62,29 @@ def test_a_file_is_what_a_direct_read_says(data_dir, name, format_name, branches
     assert set(zip(run.tolist(), lumi.tolist(), strict=True)) <= held
     assert columnset.digest == record.columnset
     assert {o.column.support for o in columnset.columns} >= {"ok"}
+
+
+def test_a_file_without_a_uuid_is_refused_with_what_to_do():
+    path = Path(__file__).parents[1] / "reader" / "data" / "root_ntuple.root"
+    with pytest.raises(FileError, match=r"has no UUID.*RNTupleWriter::Append"):
+        index_file(str(path), "nanoaod", {})
+
+
+def test_clusters_and_luminosity_blocks_of_an_rntuple_are_those_written(tmp_path):
+    events = {
+        "run": np.ones(25, np.uint32),
+        "luminosityBlock": np.arange(25, dtype=np.uint32) // 5,
+        "event": np.arange(25, dtype=np.uint64),
+    }
+    blocks = {"run": np.ones(7, np.uint32), "luminosityBlock": np.arange(7, dtype=np.uint32)}
+    path = write_ntuple(tmp_path / "a.root", "Events", events, cluster_rows=10)
+    record, _ = index_file(str(path), "nanoaod", {})
+    assert record.cluster_stops == (10, 20, 25)
+    assert record.lumis == (LumiRange(1, 0, 4),)
+    with uproot.update(path) as file:
+        file["LuminosityBlocks"] = blocks
+    record, _ = index_file(str(path), "nanoaod", {})
+    assert record.lumis == (LumiRange(1, 0, 6),)
 
 
 def test_an_edm_parent_has_the_luminosity_blocks_of_the_truth(data_dir):

@@ -117,11 +117,12 @@ def parents_pt(base):
     return [None if row is None else row.astype(np.float32).tolist() for row in rows]
 
 
-@pytest.mark.parametrize("suffix", ["arrow", "parquet", "root"])
+@pytest.mark.parametrize("suffix", ["arrow", "parquet", "root", "rntuple"])
 def test_fetched_columns_are_those_of_the_parents_by_the_truth(
     run, service, pair, tmp_path, suffix
 ):
-    out = tmp_path / f"out.{suffix}"
+    rntuple = suffix == "rntuple"
+    out = tmp_path / ("out.root" if rntuple else f"out.{suffix}")
     outcome = run(
         "fetch",
         pair / "local_NanoAODv5_1000ev.root",
@@ -137,16 +138,18 @@ def test_fetched_columns_are_those_of_the_parents_by_the_truth(
         900,
         "-o",
         out,
+        *["--rntuple"][: int(rntuple)],
     )
     assert outcome.code == 0, outcome.err
     expected = parents_pt(pair)[100:900]
     missing = expected.count(None)
     assert outcome.err.splitlines()[-1].startswith(f"{missing} events have no parent")
     assert outcome.out == f"{out}: 800 events, 2 columns\n"
-    if suffix == "root":
+    if suffix in ("root", "rntuple"):
         with uproot.open(out) as file:
-            present = file["Events/hasParent"].array().tolist()
-            values = file["Events/PFCands_pt"].array().tolist()
+            assert file.classname_of("Events") == ("ROOT::RNTuple" if rntuple else "TTree")
+            present = file["Events"]["hasParent"].array().tolist()
+            values = file["Events"]["PFCands_pt"].array().tolist()
         assert present == [row is not None for row in expected]
         assert values == [row or [] for row in expected]
         return

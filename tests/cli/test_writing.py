@@ -73,8 +73,8 @@ def reply(columns, start: int, stop: int) -> Reply:
     return Reply(start, stop, batches, data.schema)
 
 
-def written(path, columns, *ranges):
-    with output_file(path, columns, "Events") as write:
+def written(path, columns, *ranges, tree="Events", rntuple=False):
+    with output_file(path, columns, tree, rntuple=rntuple) as write:
         for start, stop in ranges:
             write(reply(columns, start, stop))
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -130,6 +130,50 @@ def test_root_files_share_a_counter_and_mark_events_without_parent(tmp_path, ran
         assert ak.type(tree["PF_id"].array()) == ak.types.from_datashape("5 * var * int32")
 
 
+@pytest.mark.parametrize("ranges", [[(0, 5)], [(0, 2), (2, 3), (3, 5)]])
+def test_rntuples_hold_counts_and_lists_of_lists_under_names_without_dots(tmp_path, ranges):
+    path = tmp_path / "out.root"
+    written(path, [RHO, PT, ID, AUX, LINKS, DEEP], *ranges, rntuple=True)
+    with uproot.open(path) as file:
+        assert file.classname_of("Events") == "ROOT::RNTuple"
+        found = file["Events"].arrays()
+    assert set(found.fields) == {
+        "hasParent",
+        "rho",
+        "nPF",
+        "PF_pt",
+        "PF_id",
+        "ElectronsAuxDyn:pt",
+        "ElectronsAuxDyn:link",
+        "vertex_cov",
+    }
+    assert found.hasParent.tolist() == PRESENT.tolist()
+    np.testing.assert_array_equal(found.rho, [1, 2, np.nan, 4, 5])
+    assert found.nPF.tolist() == [2, 0, 0, 3, 1]
+    assert found.PF_pt.tolist() == [[0, 1], [], [], [2, 3, 4], [5]]
+    assert found["ElectronsAuxDyn:pt"].tolist() == [[7], [], [], [], [8, 9]]
+    assert found["ElectronsAuxDyn:link"].m_persIndex.tolist() == [[4], [], [], [], [5, 6]]
+    assert found.vertex_cov.tolist() == [[[0]], [], [], [[1, 2]], []]
+    assert ak.type(found.PF_id) == ak.types.from_datashape("5 * var * int32")
+
+
+@pytest.mark.parametrize("rntuple", [False, True])
+def test_the_tree_bears_the_name_that_the_experiment_gives_it(tmp_path, rntuple):
+    for tree in ("CollectionTree", "EventData"):
+        path = tmp_path / "out.root"
+        written(path, COLUMNS, (0, 5), tree=tree, rntuple=rntuple)
+        with uproot.open(path) as file:
+            assert file.keys(cycle=False) == ["EventData" if rntuple else "CollectionTree"]
+
+
+def test_an_rntuple_without_rows_has_all_fields(tmp_path):
+    path = tmp_path / "out.root"
+    written(path, [*COLUMNS, DEEP], (3, 3), rntuple=True)
+    with uproot.open(path) as file:
+        assert file["Events"].num_entries == 0
+        assert {"PF_pt", "nPF", "vertex_cov"} <= set(file["Events"].keys())
+
+
 @pytest.mark.parametrize("suffix", [".arrow", ".parquet", ".root"])
 def test_no_rows_give_a_file_with_all_columns(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
@@ -182,3 +226,5 @@ def test_lists_of_lists_are_refused_for_root_before_anything_is_fetched(tmp_path
 def test_an_ending_that_names_no_format_is_refused(tmp_path):
     with pytest.raises(RequestError, match=r"\.arrow, \.parquet, \.root"):
         demand_suffix(tmp_path / "out.csv")
+    with pytest.raises(RequestError, match=r"out\.parquet cannot hold an RNTuple"):
+        demand_suffix(tmp_path / "out.parquet", rntuple=True)

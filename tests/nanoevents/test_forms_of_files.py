@@ -7,13 +7,10 @@ import dask
 import pytest
 import uproot
 from coffea.nanoevents import (
-    BaseSchema,
     NanoAODSchema,
     NanoEventsFactory,
     ScoutingNanoAODSchema,
 )
-
-from columnservice.nanoevents import ColumnServiceWarning
 
 from .files import same, serve_nanoaod, write_nanoaod
 
@@ -105,12 +102,3 @@ def test_nested_lists_and_links_are_fields_of_local_objects(small, service, mode
     mask = ak.num(tree["Muon_pt"].array()) > 1
     assert times.to_list() == tree["Muon_times"].array()[mask][:, 1].to_list()
     assert links.to_list() == tree["Muon_link"].array()["index"][mask].to_list()
-
-
-@pytest.mark.parametrize("mode", ["virtual", "dask"])
-def test_an_rntuple_says_that_it_gets_no_columns(data_dir, nano_served, service, mode):
-    path = data_dir / "rntuple" / "pfnano_rntuple.root"
-    options = service.nanoevents(BaseSchema, dataset="nano")
-    with pytest.warns(ColumnServiceWarning, match=r"RNTuple .* TTrees only"):
-        found = NanoEventsFactory.from_root({str(path): "Events"}, mode=mode, **options).events()
-    assert "event" in found.fields
