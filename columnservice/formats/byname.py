@@ -22,6 +22,7 @@ from columnservice.formats.products import (
     reading_cost,
 )
 from columnservice.formats.triggers import bits, is_trigger_results, paths
+from columnservice.formats.wholes import classes_of
 from columnservice.model import BranchRead, Column, Member, OfferedColumn, Recipe
 
 if TYPE_CHECKING:
@@ -39,9 +40,16 @@ _TYPES = {
 
 
 def data_names(tree: TTree) -> dict[str, Any]:
-    """Names that are data: ``labels`` by branch, ``menus`` by process if it has trigger results."""
+    """Names that are data: ``labels`` by branch, ``menus`` by process if it has trigger results.
+
+    And what the file says of classes whose objects it holds whole: ``classes`` by branch.
+    """
     has_results = any(top.name.startswith("edmTriggerResults_") for top in tree.branches)
-    return {"labels": labels_of(tree), "menus": menus_of(tree) if has_results else {}}
+    return {
+        "labels": labels_of(tree),
+        "menus": menus_of(tree) if has_results else {},
+        "classes": classes_of(tree),
+    }
 
 
 def _sibling(product: Product, leaf: Leaf, values: str | None) -> Leaf | None:

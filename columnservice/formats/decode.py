@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from columnservice.errors import DamagedFile
-from columnservice.formats import labels, momenta, triggers
+from columnservice.formats import labels, momenta, streamed, triggers
 from columnservice.formats.inputs import codes_of, together
 from columnservice.formats.ragged import native
 from columnservice.formats.tables import TABLES, Parameters, Table, Values, half_floats
@@ -58,7 +58,7 @@ def apply(recipe: Recipe, inputs: Sequence[Ragged]) -> Ragged:
 
 def compile_kernels() -> None:
     """Make sure that every Numba kernel is compiled, by importing them (from cache if it can)."""
-    for name in ("kernels", "memberwise"):
+    for name in ("kernels", "memberwise", "walks"):
         import_module(f"columnservice.formats.{name}")
 
 
@@ -196,6 +196,13 @@ def _element_link(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     return Ragged((), {name: np.ascontiguousarray(words[:, i]) for i, name in enumerate(names)})
 
 
+def _streamed(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    def then(decode: str, found: Sequence[Ragged], rest: Parameters) -> Ragged:
+        return DECODERS[decode].run(found, rest)
+
+    return streamed.streamed(inputs, parameters, then)
+
+
 DECODERS: Mapping[str, Decoder] = {
     **{name: _by_table(table) for name, table in TABLES.items()},
     "as_is": Decoder(_as_is, None),
@@ -219,6 +226,8 @@ DECODERS: Mapping[str, Decoder] = {
     "trigger_counts": Decoder(triggers.trigger_counts, _of("int32")),
     "trigger_bits": Decoder(triggers.trigger_bits, _of("bool")),
     "trigger_path": Decoder(triggers.trigger_path, _of("bool")),
+    "streamed": Decoder(_streamed, None),
+    "streamed_counts": Decoder(streamed.streamed_counts, _of("int32")),
     "single": Decoder(momenta.single, _of("float32")),
     "charge_of_thirds": Decoder(momenta.charge_of_thirds, _of("int32")),
     "pt_of_xy": Decoder(momenta.pt_of_xy, _of("float32")),

@@ -6,7 +6,7 @@ they are under ``<collection>Raw``; everything else is offered as it is, ``<labe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,9 @@ from columnservice.formats.products import (
     products,
     reading_cost,
 )
+from columnservice.formats.streamed import ONE, parameters_of
 from columnservice.formats.triggers import is_trigger_results
+from columnservice.formats.wholes import OFFERED, with_members
 from columnservice.model import BranchRead, Column, Member, OfferedColumn, Recipe
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def _raw_column(leaf: Leaf, product: Product, base: str, names: Names) -> Offere
     if isinstance(leaf.found, Refused):
         by_path = "offered path by path, and by number as a list of bits"
         reason = by_path if is_trigger_results(leaf) else leaf.found.reason
+        if any(one.path == leaf.path and one.taken is not None for one in product.leaves):
+            reason = OFFERED
         column = Column(
             place.name, (), 0, place.collection, place.field, doc=doc, source=leaf.path,
             support="unsupported", reason=reason,
@@ -50,7 +54,30 @@ def _raw_column(leaf: Leaf, product: Product, base: str, names: Names) -> Offere
         place.name, leaf.found.members, leaf.found.depth, place.collection, place.field,
         place.shape, doc=doc, source=leaf.path,
     )  # fmt: skip
-    return OfferedColumn(column, Recipe(place.name, (BranchRead(leaf.path),)))
+    return OfferedColumn(column, _recipe(place.name, (leaf,)))
+
+
+def _recipe(
+    name: str, leaves: Sequence[Leaf], decode: str = "as_is",
+    parameters: tuple[tuple[str, float], ...] = (),
+) -> Recipe:  # fmt: skip
+    """How a Column is made of branches, or of members of the objects that they hold whole.
+
+    Args:
+        name: of the Column.
+        leaves: in the order that the decoder takes them; all of one kind.
+        decode, parameters: the decoder and its parameters.
+    """
+    taken = [leaf.taken for leaf in leaves if leaf.taken is not None]
+    if not taken:
+        return Recipe(name, tuple(BranchRead(leaf.path) for leaf in leaves), decode, parameters)
+    reads = tuple(BranchRead(leaf.path, raw=True) for leaf in leaves)
+    if leaves[0].outer is not None:
+        reads, parameters = (*reads, BranchRead(leaves[0].outer)), (*parameters, (ONE, 0.0))
+    if decode == "counts":
+        return Recipe(name, reads, "streamed_counts", parameters_of(taken))
+    then = "" if decode == "as_is" else decode
+    return Recipe(name, reads, "streamed", parameters_of(taken, then, parameters))
 
 
 def _counts(shape: str, leaves: Iterable[Leaf], names: Names) -> OfferedColumn:
@@ -62,7 +89,7 @@ def _counts(shape: str, leaves: Iterable[Leaf], names: Names) -> OfferedColumn:
         name, (Member("", "int32"),), 0, counts_of=shape, doc=f"number of {shape}",
         source=cheapest.path,
     )  # fmt: skip
-    return OfferedColumn(column, Recipe(name, (BranchRead(cheapest.path),), "counts"))
+    return OfferedColumn(column, _recipe(name, (cheapest,), "counts"))
 
 
 def _of_line(line: Line, name: str, place: Column, leaves: Mapping[str, Leaf]) -> OfferedColumn:
@@ -88,6 +115,8 @@ def _of_line(line: Line, name: str, place: Column, leaves: Mapping[str, Leaf]) -
     column = replace(
         place, name=name, members=members, field=line.field, doc=line.doc, source=source
     )
+    if sources[0].taken is not None:
+        return OfferedColumn(column, _recipe(name, sources, line.decode, line.parameters))
     return OfferedColumn(column, Recipe(name, reads, line.decode, line.parameters))
 
 
@@ -185,7 +214,7 @@ def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
 
     What has names of its own in the data stands behind its branch, trigger paths at the end.
     """
-    found = products(tree)
+    found = tuple(with_members(tree, product) for product in products(tree))
     bases = base_names(found)
     names = Names()
     data = data_names(tree)

@@ -62,7 +62,8 @@ class Format:
         trees: names of the event tree (a TTree or, with ``ntuples``, an RNTuple), in order of
             preference.
         offer: every Column of a tree's layout: readable ones with a Recipe, the others with
-            ``support="unsupported"`` and a reason. Reads no data but for ``data_names``.
+            ``support="unsupported"`` and a reason. Reads no data but for ``data_names``, and the
+            first events of objects that are stored whole, to see that they are what the file says.
         key_reads: the branches that hold the EventKeys; raises NoEventKeys naming what is missing.
         keys: what ``key_reads`` read, as Keys.
         witnesses: Columns to compare with another format's.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.auxiliary import EVENTS
+from columnservice.formats.classes import ClassMember
 from columnservice.formats.discovery import Readable, Refused, discover
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Leaf:
         vector: the member that is the split vector it is part of (``obj``); None outside of one.
         found: what it holds.
         typename: its C++ type, as uproot spells it.
+        taken: how it is taken out of objects that the branch holds whole; None where the branch
+            holds nothing else.
+        outer: path of a branch with one item per object, where those are vectors within objects.
     """
 
     path: str
@@ -53,6 +57,8 @@ class Leaf:
     vector: str | None
     found: Readable | Refused
     typename: str = ""
+    taken: ClassMember | None = None
+    outer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,10 +146,13 @@ def products(tree: TTree) -> tuple[Product, ...]:
     return tuple(found.values())
 
 
-def reading_cost(leaf: Leaf) -> tuple[int, int]:
-    """What reading a readable branch costs, roughly: by nesting, then by the size of an item."""
+def reading_cost(leaf: Leaf) -> tuple[bool, int, int]:
+    """What reading a readable branch costs, roughly: by nesting, then by the size of an item.
+
+    What is taken out of whole objects costs most.
+    """
     assert isinstance(leaf.found, Readable)
-    return leaf.found.depth, leaf.found.item_bytes
+    return leaf.taken is not None, leaf.found.depth, leaf.found.item_bytes
 
 
 def clean(part: str) -> str:

@@ -1,0 +1,98 @@
+"""Which branches of an EDM file hold whole objects whose members can be told apart.
+
+Vectors that are stored whole (``std::vector<pat::Muon>``), and vectors of at most one object that
+objects of a split vector have (``specificPF_``), offer those members that are numbers or lists of
+numbers, under the names that the members' own branches have in files that split them. A branch is
+offered so only if its first events fit what the file says of the class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from columnservice.formats.classes import checksums, members_of
+from columnservice.formats.discovery import Readable, Refused, is_hollow
+from columnservice.formats.products import Leaf, Product, reading_cost
+from columnservice.formats.streamed import fits
+from columnservice.model import digest_of
+
+if TYPE_CHECKING:
+    from uproot import TTree
+
+OFFERED = "offered member by member, as far as members are numbers or lists of numbers"
+# Members that CMSSW fills with no object or one: PATObject's embedded ones, and what is specific to
+# a kind of jet or tau (DataFormats/PatCandidates/interface/{Jet,Tau,Muon,Electron}.h).
+AT_MOST_ONE = (
+    "specificPF_", "specificCalo_", "pfEssential_", "pfSpecific_", "gsfTrack_", "track_",
+    "combinedMuon_", "standAloneMuon_",
+)  # fmt: skip
+_WHOLE = re.compile(r"std::vector<([\w:]+(?:<.*>)?)>(\[\])?")
+
+
+def _class_of(typename: str, name: str) -> str | None:
+    """The class whose objects a branch holds whole; None if it holds something else."""
+    match = _WHOLE.fullmatch(typename)
+    if match is None or match[1].startswith(("std::", "vector<", "pair<", "edm::")):
+        return None
+    if match[2] and name.rpartition(".")[2] not in AT_MOST_ONE:
+        return None
+    return match[1]
+
+
+def classes_of(tree: TTree) -> Mapping[str, str]:
+    """A hash of what the file says of the classes that a branch holds whole, by its path."""
+    found = {}
+    for path, branch in tree.iteritems(recursive=True, full_paths=True):
+        if branch.branches or is_hollow(branch):
+            continue
+        classname = _class_of(branch.typename, branch.name)
+        if classname is not None:
+            found[path] = digest_of(checksums(branch.file.streamers, classname))
+    return found
+
+
+def with_members(tree: TTree, product: Product) -> Product:
+    """A product with leaves for the members of objects that its branches hold whole, at the end."""
+    added = [new for leaf in product.leaves for new in _members(tree, product, leaf)]
+    return replace(product, leaves=(*product.leaves, *added)) if added else product
+
+
+def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
+    classname = _class_of(leaf.typename, leaf.member)
+    if classname is None or not isinstance(leaf.found, Refused) or is_hollow(tree[leaf.path]):
+        return
+    within = leaf.vector is not None
+    outer = _counting(product, leaf) if within else None
+    if within and outer is None:
+        return
+    branch = tree[leaf.path]
+    found = members_of(branch.file.streamers, classname)
+    if within:
+        found = tuple(one for one in found if not one.depth)
+    if not found or not fits(branch, None if outer is None else tree[outer], found):
+        return
+    for one in found:
+        yield replace(
+            leaf,
+            member=f"{leaf.member}.{one.name}",
+            vector=leaf.vector if within else leaf.member,
+            found=Readable((one.item,), 1 + one.depth),
+            taken=one,
+            outer=outer,
+        )
+
+
+def _counting(product: Product, leaf: Leaf) -> str | None:
+    """The cheapest branch with one item per object of a leaf's vector."""
+    fitting = [
+        other
+        for other in product.leaves
+        if other.vector == leaf.vector
+        and isinstance(other.found, Readable)
+        and other.found.depth == 1
+    ]
+    best = min(fitting, key=reading_cost, default=None)
+    return None if best is None else best.path
