@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +31,8 @@ Part = bytes | memoryview
 LARGE_BYTES = 65_536
 """Buffers from this size on are sent as they are; smaller ones are joined."""
 SENT_AT_ONCE_BYTES = 16_000_000
-TOUCHED_BYTES = 1_000_000
-"""Mapped parts from this size on are read by a thread before they are sent."""
+TOUCHED_BYTES = 4_000_000
+"""From this size on mapped parts are read by a thread before they are sent."""
 MOST_READY = 256
 """Batches that are looked for before the first byte is sent."""
 PAGE_BYTES = 4096
@@ -160,9 +160,36 @@ def whole_parts(begun: Begun) -> list[Part]:
     return found + writer.end()
 
 
-def _touch(part: Part) -> int:
-    """Have the pages of a mapped part read, so that sending it does not wait for the disk."""
-    return int(np.frombuffer(part, np.uint8)[::PAGE_BYTES].max())
+def _touch(parts: Sequence[Part]) -> None:
+    """Have the pages of mapped parts read, so that sending them does not wait for the disk."""
+    for part in parts:
+        np.frombuffer(part, np.uint8)[::PAGE_BYTES].max()
+
+
+def _groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Consecutive parts that are sent in one go."""
+    group: list[Part] = []
+    size_bytes = 0
+    for part in parts:
+        if group and size_bytes + len(part) > SENT_AT_ONCE_BYTES:
+            yield group
+            group, size_bytes = [], 0
+        group.append(part)
+        size_bytes += len(part)
+    if group:
+        yield group
+
+
+async def _ready_to_send(parts: Sequence[Part]) -> None:
+    """Return when sending these parts will not keep others waiting."""
+    if sum(map(len, parts)) >= TOUCHED_BYTES:
+        await to_thread.run_sync(_touch, parts)
+
+
+async def _leaving(receive: Receive) -> None:
+    """Return when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class WholeReply(Response):
@@ -182,17 +209,23 @@ class WholeReply(Response):
         self._stream, self._parts, self._house = begun.stream, parts, house
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send it; a client that leaves makes ``send`` do nothing."""
+        """Send it, as long as the client is there."""
+        groups = list(_groups(self._parts))
+        left = asyncio.ensure_future(_leaving(receive)) if len(groups) > 1 else None
         try:
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)
-            for part in self._parts:
-                if isinstance(part, memoryview) and len(part) >= TOUCHED_BYTES:
-                    await to_thread.run_sync(_touch, part)
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-                self._house.metrics.sent(len(part))
+            for group in groups:
+                if left is not None and left.done():
+                    return
+                await _ready_to_send(group)
+                for part in group:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                    self._house.metrics.sent(len(part))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            if left is not None:
+                left.cancel()
             self._stream.close()
 
 
@@ -224,11 +257,11 @@ async def _growing(begun: Begun, house: House, compression: str | None) -> Async
     writer = _Writer(begun.stream, begun.ready[0] if begun.ready else None, compression)
 
     async def sent(batch: Assembled) -> AsyncIterator[Part]:
-        for part in await to_thread.run_sync(writer.parts, batch):
-            if isinstance(part, memoryview) and len(part) >= TOUCHED_BYTES:
-                await to_thread.run_sync(_touch, part)
-            house.metrics.sent(len(part))
-            yield part
+        for group in _groups(await to_thread.run_sync(writer.parts, batch)):
+            await _ready_to_send(group)
+            for part in group:
+                house.metrics.sent(len(part))
+                yield part
 
     try:
         for batch in begun.ready:
