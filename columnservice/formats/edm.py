@@ -73,7 +73,10 @@ def _recipe(
         return Recipe(name, tuple(BranchRead(leaf.path) for leaf in leaves), decode, parameters)
     reads = tuple(BranchRead(leaf.path, raw=True) for leaf in leaves)
     if leaves[0].outer is not None:
-        reads, parameters = (*reads, BranchRead(leaves[0].outer)), (*parameters, (ONE, 0.0))
+        reads = (*reads, BranchRead(leaves[0].outer))
+        found = leaves[0].found
+        if isinstance(found, Readable) and found.depth == 1:
+            parameters = (*parameters, (ONE, 0.0))
     if decode == "counts":
         return Recipe(name, reads, "streamed_counts", parameters_of(taken))
     then = "" if decode == "as_is" else decode

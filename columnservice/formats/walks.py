@@ -19,8 +19,8 @@ from columnservice.formats.memberwise import MEMBERWISE
 
 _OUT = types.int64[::1]
 _OPS: Any = types.Array(types.int64, 2, "C", readonly=True)
-_VERSION, _FIXED, _COLUMN, _EACH, _POINTER, _ENTER, _LEAVE, _TAKE, _LIST = (
-    CODES[letter] for letter in "VFCEP()TL"
+_VERSION, _FIXED, _COLUMN, _EACH, _POINTER, _ENTER, _LEAVE, _TAKE, _LIST, _ITEMS = (
+    CODES[letter] for letter in "VFCEP()TLI"
 )
 _NESTED = 16
 
@@ -162,6 +162,30 @@ def _objects(  # type: ignore[no-untyped-def]  # noqa: PLR0912 (as above)
     return at
 
 
+@nb.njit(
+    types.boolean(
+        _U1, types.int64, types.int64, types.int64, types.int64, types.int64, _OUT, _OUT,
+        types.int64,
+    ),
+    cache=True,
+)  # fmt: skip
+def _items(data, at, stop, first, last, size, counts, starts, to):  # type: ignore[no-untyped-def]
+    """Walk a row's vectors ``first`` to ``last`` of numbers; whether they end where it does."""
+    at = _list(data, at, stop)
+    for j in range(first, last):
+        if at < 0 or at + 4 > stop:
+            return False
+        counts[j] = _u4(data, at)
+        at += 4
+        if counts[j] * size > stop - at:
+            return False
+        for k in range(counts[j] if len(starts) > 0 else 0):
+            starts[to] = at + k * size
+            to += 1
+        at += counts[j] * size
+    return at == stop
+
+
 @nb.njit(types.int64(_I8, _U1, _I8, _OPS, _OUT, _OUT, _OUT), cache=True)
 def walk(  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912 (as above)
     byte_offsets, data, outer, ops, counts, starts, lengths
@@ -185,6 +209,12 @@ def walk(  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912 (as above)
         at, stop = byte_offsets[i], byte_offsets[i + 1]
         if _after(data, at, stop) != stop or at + 6 > stop:
             return np.int64(i)
+        if ops[0, 0] == _ITEMS:
+            first, last = outer[i], outer[i + 1]
+            if not _items(data, at, stop, first, last, ops[0, 1], counts, starts, to):
+                return np.int64(i)
+            to += counts[first:last].sum()
+            continue
         if _u2(data, at + 4) & MEMBERWISE == 0:
             # ROOT writes an empty vector like this too: nothing but the number of objects
             at += 6

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from columnservice.formats.classes import checksums, members_of
+from columnservice.formats.classes import ClassMember, checksums, members_of
 from columnservice.formats.discovery import Readable, Refused, is_hollow
 from columnservice.formats.products import Leaf, Product, reading_cost
 from columnservice.formats.streamed import fits
-from columnservice.model import digest_of
+from columnservice.model import Member, digest_of
 
 if TYPE_CHECKING:
     from uproot import TTree
@@ -27,8 +27,16 @@ OFFERED = "offered member by member, as far as members are numbers or lists of n
 # a kind of jet or tau (DataFormats/PatCandidates/interface/{Jet,Tau,Muon,Electron}.h).
 AT_MOST_ONE = (
     "specificPF_", "specificCalo_", "pfEssential_", "pfSpecific_", "gsfTrack_", "track_",
-    "combinedMuon_", "standAloneMuon_",
+    "combinedMuon_", "standAloneMuon_", "genMET_", "pfMET_", "caloMET_",
 )  # fmt: skip
+# Members with as many objects as there are: shifts of MET by source of uncertainty, in order of
+# pat::MET::METUncertainty, and corrections, in order of pat::MET::METCorrectionType.
+LISTS = (
+    "uncertainties_", "uncertaintiesRaw_", "uncertaintiesType1_", "uncertaintiesType1p2_",
+    "corrections_",
+)  # fmt: skip
+# Types that ROOT stores as numbers of 4 bytes: enums.
+ENUMS = ("trigger::TriggerObjectType",)
 _WHOLE = re.compile(r"std::vector<([\w:]+(?:<.*>)?)>(\[\])?")
 
 
@@ -37,7 +45,7 @@ def _class_of(typename: str, name: str) -> str | None:
     match = _WHOLE.fullmatch(typename)
     if match is None or match[1].startswith(("std::", "vector<", "pair<", "edm::")):
         return None
-    if match[2] and name.rpartition(".")[2] not in AT_MOST_ONE:
+    if match[2] and name.rpartition(".")[2] not in (*AT_MOST_ONE, *LISTS):
         return None
     return match[1]
 
@@ -55,9 +63,24 @@ def classes_of(tree: TTree) -> Mapping[str, str]:
 
 
 def with_members(tree: TTree, product: Product) -> Product:
-    """A product with leaves for the members of objects that its branches hold whole, at the end."""
+    """A product with leaves for the members of objects that its branches hold whole, at the end.
+
+    Leaves of vectors of numbers that uproot takes for objects become readable.
+    """
+    leaves = tuple(_numbered(tree, product, leaf) for leaf in product.leaves)
+    product = replace(product, leaves=leaves)
     added = [new for leaf in product.leaves for new in _members(tree, product, leaf)]
     return replace(product, leaves=(*product.leaves, *added)) if added else product
+
+
+def _numbered(tree: TTree, product: Product, leaf: Leaf) -> Leaf:
+    """A leaf whose objects' vectors hold an enum, as numbers."""
+    match = _WHOLE.fullmatch(leaf.typename)
+    outer = _counting(product, leaf) if match and match[1] in ENUMS and leaf.vector else None
+    one = ClassMember("", Member("", "int32"), 0, "I4")
+    if outer is None or not fits(tree[leaf.path], tree[outer], (one,)):
+        return leaf
+    return replace(leaf, found=Readable((one.item,), 2), taken=one, outer=outer)
 
 
 def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
@@ -70,6 +93,7 @@ def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
         return
     branch = tree[leaf.path]
     found = members_of(branch.file.streamers, classname)
+    lists = within and leaf.member.rpartition(".")[2] in LISTS
     if within:
         found = tuple(one for one in found if not one.depth)
     if not found or not fits(branch, None if outer is None else tree[outer], found):
@@ -79,7 +103,7 @@ def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
             leaf,
             member=f"{leaf.member}.{one.name}",
             vector=leaf.vector if within else leaf.member,
-            found=Readable((one.item,), 1 + one.depth),
+            found=Readable((one.item,), 2 if lists else 1 + one.depth),
             taken=one,
             outer=outer,
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from columnservice.errors import DamagedFile
 from columnservice.formats import apply
 from columnservice.formats.classes import checksums, compiled, members_of
-from columnservice.formats.streamed import _walked
+from columnservice.formats.streamed import ONE, _walked
 from columnservice.model import plain
 from tests.formats.support import RAW, lists
 from tests.formats.walker import Refused, walked
@@ -83,7 +83,7 @@ def test_the_kernel_finds_what_a_walk_with_struct_finds(whole, phys14):
                 for value in vector
             ]
             values = opened.column(offered.column.name).values
-            if not outer:
+            if (ONE, 0.0) not in offered.recipe.parameters:
                 flat = np.concatenate([np.atleast_1d(v) for v in truth]) if truth else []
                 np.testing.assert_array_equal(values, np.array(flat, dtype))
             else:
@@ -174,6 +174,56 @@ def test_taus_with_three_prongs_have_the_secondary_vertex(phys14):
     assert (modes[vertex] >= 10).all()
     assert (length[~vertex] == 0).all()
     assert vertex.any()
+
+
+FRACTIONS = {
+    "pfMET": "NeutralEM NeutralHad ChargedEM ChargedHad Muon Type6 Type7",
+    "genMET_gen_data": "NeutralEMEt NeutralHadEt ChargedEMEt ChargedHadEt MuonEt InvisibleEt",
+}
+
+
+@pytest.mark.parametrize("part", FRACTIONS)
+def test_fractions_of_energy_add_up_to_one(phys14, part):
+    fractions = [
+        phys14.column(f"slimmedMETs_{part}_{kind}Fraction").values
+        for kind in FRACTIONS[part].split()
+    ]
+    assert len(fractions[0]) == 10
+    np.testing.assert_allclose(sum(fractions), 1, rtol=1e-5)
+
+
+def test_shifts_of_met_are_the_same_for_raw_and_corrected_met_but_for_the_correction(phys14):
+    """pat::MET: 13 sources; the shift by a source does not depend on what it is applied to."""
+    for axis in ("dpx", "dpy", "dsumEt"):
+        raw, corrected = (
+            phys14.column(f"slimmedMETs_uncertainties{kind}_{axis}") for kind in ("Raw", "Type1")
+        )
+        assert np.diff(raw.offsets[1]).tolist() == [13] * 10
+        difference = (raw.values.astype("f8") - corrected.values).reshape(10, 13)
+        np.testing.assert_allclose(difference, difference[:, :1].repeat(13, 1), atol=2e-5)
+
+
+def test_types_of_trigger_objects_are_those_of_the_collections_that_they_name(phys14):
+    """trigger::TriggerObjectType: 82 electron, 83 muon, 84 tau, 85 jet, 87 MET; L1 below 0."""
+    types = phys14.column("selectedPatTrigger_triggerObjectTypes")
+    [path] = [
+        p for p in phys14.tree.keys(full_paths=True)
+        if p.endswith("selectedPatTrigger__PAT.obj.collection_")
+    ]  # fmt: skip
+    names = [name for event in phys14.tree[path].array().tolist() for name in event]
+    each = np.split(types.values, types.offsets[1][1:-1])
+    assert len(each) == len(names) > 100
+    known = {
+        "MuonCandidates": 83, "L2Tau": 84, "PFTaus": 84, "PFJets": 85, "hltMet": 87,
+        "L1extraParticles::": -81, ":NonIsolated": -82, ":Central": -84, "Particles:MET": -87,
+    }  # fmt: skip
+    tried = 0
+    for name, found in zip(names, each, strict=True):
+        for part, number in known.items():
+            if part in name:
+                tried += 1
+                assert number in found.tolist() or found.tolist() == [86], (name, found)
+    assert tried > 20
 
 
 def test_an_object_that_is_not_as_the_program_says_is_refused(whole):

@@ -108,6 +108,11 @@ def walked(data: bytes, program: str, dtype: str, vectors: int = 1) -> list[list
     words = program.split()
     entry, code = Bytes(data), CODES[dtype]
     demand(entry.end() == len(data))
+    if words[0][0] == "I":
+        demand(not entry.number("H") & 0x4000)
+        lists = [entry.items(code) for _ in range(vectors)]
+        demand(entry.at == len(data))
+        return lists
     if not entry.number("H") & 0x4000:
         demand([entry.number("I") for _ in range(vectors)] == [0] * vectors)
         demand(entry.at == len(data))
