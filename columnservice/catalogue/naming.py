@@ -124,7 +124,10 @@ def _of_the_event(name: str, group: str | None, names: Names) -> Belonging:
         raise BadExpression(
             f"{name} would be taken for the number of {counted.name}.", "Choose another name."
         )
-    beside = group if group in names.columns else told.name if told and not group else None
+    plain = names.columns.get(group or "")
+    beside = group if plain is not None and plain.support == "ok" else None
+    if told is not None and group is None:
+        beside = told.name
     if beside is not None:
         raise BadExpression(
             f"{name} and {beside} cannot stand beside each other in coffea.", "Choose another name."

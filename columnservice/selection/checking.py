@@ -77,9 +77,10 @@ class _Walk:
     def _named(self, node: tree.Name) -> Value:
         name, names = node.name, self._scope.names
         column = names.columns.get(name)
-        if column is not None:
+        is_collection = name in names.collections
+        if column is not None and not (is_collection and column.support != "ok"):
             return self._scope.load(node, column)
-        if name in names.collections:
+        if is_collection:
             return self._scope.objects(node)
         if name in CONSTANTS:
             return number(node, CONSTANTS[name])

@@ -24,7 +24,7 @@ class Collection:
 
     Attributes:
         name: as users write it.
-        axis: of its objects; None for one thing per event.
+        axis: of its objects; None for one thing per event, such as MET.
         fields: name within the collection → Column.
     """
 
@@ -54,30 +54,31 @@ class Names:
     def of(cls, columns: Sequence[Column]) -> Names:
         """The names that Columns give."""
         known = {c.name: c for c in columns}
-        here = {c.collection for c in columns if is_here(c) and c.depth}
+        of_events = {c.collection for c in columns if c.members and not c.depth}
+        here = {c.collection for c in columns if is_here(c) and c.depth} - of_events
         fields: dict[str, dict[str, Column]] = {}
         for column in columns:
-            if column.collection is None or column.field is None or not is_plain(column):
+            name = column.collection
+            if name is None or column.field is None or column.support != "ok":
                 continue
-            if column.support != "ok":
+            if column.depth != (0 if name in of_events else 1) or not is_plain(column):
                 continue
-            if column.collection in here and (column.depth != 1 or not is_here(column)):
-                continue
-            fields.setdefault(column.collection, {}).setdefault(column.field, column)
-        collections = {}
-        for name, members in fields.items():
-            listed = [c for c in members.values() if c.depth]
-            axis = name if listed else None
-            alike = {f: c for f, c in members.items() if c.depth == (1 if axis else 0)}
-            collections[name] = Collection(name, axis, alike)
+            if is_here(column) or name not in here:
+                fields.setdefault(name, {}).setdefault(column.field, column)
+        collections = {
+            name: Collection(name, None if name in of_events else name, members)
+            for name, members in fields.items()
+        }
         return cls(known, collections)
 
     def axis_of(self, column: Column) -> str:
         """The axis of a Column's outermost lists."""
-        name = column.collection or column.shape or column.name
-        found = self.collections.get(name)
-        theirs = found is not None and any(is_here(c) for c in found.fields.values())
-        return _PARENT + name if theirs and not is_here(column) else name
+        found = self.collections.get(column.collection or "")
+        if found is None or found.axis is None:
+            # Lists beside the scalars of an event have nothing to do with each other.
+            return column.shape or column.name
+        theirs = not is_here(column) and any(map(is_here, found.fields.values()))
+        return _PARENT + found.name if theirs else found.name
 
     def cheapest(self, axis: str) -> Column:
         """The Column of a collection whose lists cost the least to know."""

@@ -50,6 +50,9 @@ COLUMNS = (
     Column("Muon_hits", (Member("", "float32"),), 2, "Muon", "hits", "Muon", origin="local"),
     Column("Muon_links", (Member("a", "uint32"), Member("b", "uint32")), 1, "Muon", "links"),
     column("Muon_no", support="unsupported", reason="nobody can read it"),
+    Column("Event.weights", (Member("", "float32"),), 1, "Event", "weights", "Event.weights"),
+    Column("Event.number", (Member("", "uint64"),), 0, "Event", "number"),
+    Column("Jets", (), 0, support="unsupported", reason="stored whole"),
     Column("Jets.pt", (Member("", "float32"),), 1, "Jets", "pt", "Jets.pt", origin="local"),
     Column("Jets.eta", (Member("", "float32"),), 1, "Jets", "eta", "Jets.eta", origin="local"),
 )
@@ -61,6 +64,7 @@ def values_of(rng: np.random.Generator, events: int, most: int = 4) -> dict[str,
     counts = {
         name: rng.integers(0, most + 1, events) for name in ("Muon", "Jet", "PFCands", "Muon far")
     }
+    counts["Event.weights"] = rng.integers(0, most + 1, events)
     counts["Jets.pt"] = counts["Jets.eta"] = rng.integers(0, most + 1, events)
     found = {}
     for one in COLUMNS:

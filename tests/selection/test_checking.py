@@ -65,6 +65,8 @@ AXES = {
     "Muon_same + Muon_pt": ("Muon",),
     "Muon_far": ("parent:Muon",),
     "Muon_hits": ("Muon", "Muon_hits#1"),
+    "Event.weights * rho": ("Event.weights",),
+    "min(dEta(Jets, Muon))": ("Jets",),
 }
 
 
