@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from columnservice.delivery.process import WorkerProcess
+from columnservice.delivery.process import WorkerProcess, kill_template
 from columnservice.delivery.workshop import WorkerSettings
 from columnservice.errors import Unavailable
 
@@ -91,11 +91,13 @@ class Crew:
     def stop(self, seconds: float) -> None:
         """End all processes and wait until they are gone."""
         self._stopping.set()
-        self._watcher.join()
+        self._watcher.join(seconds)
         with self._changed:
             processes = [*self._loading, *self._idle, *self._lent]
             self._loading, self._idle = [], []
             self._changed.notify_all()
+        if any(process.starting for process in processes):
+            kill_template()  # who waits for it would wait for ever if it hangs
         for process in processes:
             self._bury(process)
         until = monotonic() + seconds
@@ -109,9 +111,12 @@ class Crew:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            self._look_at_loading()
-            self._look_at_idle()
-            self._start_missing()
+            try:
+                self._look_at_loading()
+                self._look_at_idle()
+                self._start_missing()
+            except Exception:  # without somebody who looks, nothing would be replaced any more
+                log.exception("looking after worker processes failed")
             self._stopping.wait(LOOK_SECONDS)
 
     def _look_at_loading(self) -> None:
@@ -123,6 +128,9 @@ class Crew:
                     self._changed.notify_all()
                 self._failed_starts, self._was_ready = 0, True
             elif not process.alive() or process.age.seconds() > LOADING_SECONDS:
+                if process.starting:
+                    log.error("no worker process can be started: the template is ended")
+                    kill_template()
                 self._loading.remove(process)
                 self._bury(process)
                 self._failed_starts += 1

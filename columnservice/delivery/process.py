@@ -7,7 +7,11 @@ nothing of what tasks do.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,6 +24,8 @@ from pebble import ProcessExpired, ProcessPool
 from columnservice.delivery.pulse import Pulse, Stillness
 from columnservice.delivery.workshop import WorkerSettings, perform, start
 
+log = logging.getLogger(__name__)
+TEMPLATE = "columnservice.delivery.template"
 CONTEXT = multiprocessing.get_context("forkserver")
 # An idle process that does not say for so long that it runs gets no task, and then is frozen.
 QUIET_SECONDS = 3.0
@@ -33,8 +39,22 @@ def start_template() -> None:
 
     ``NUMBA_CACHE_DIR`` must be set by then. Starting a worker does the same, if need be again.
     """
-    CONTEXT.set_forkserver_preload(["columnservice.delivery.template"])
+    CONTEXT.set_forkserver_preload([TEMPLATE])
     forkserver.ensure_running()
+
+
+def template_pid() -> int | None:
+    """The process from which workers are forked, as Python last knew it."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
+def kill_template() -> None:
+    """End the process from which workers are forked; the next start makes another."""
+    pid = template_pid()
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class WorkerProcess:
@@ -45,7 +65,6 @@ class WorkerProcess:
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
-        start_template()
         self.pulse = Pulse(CONTEXT)
         self.age = Stillness(lambda: 0)
         self._beating = Stillness(lambda: self.pulse.beats)
@@ -53,11 +72,33 @@ class WorkerProcess:
             max_workers=1, context=CONTEXT, initializer=start, initargs=(settings, self.pulse)
         )
         self._ending: threading.Thread | None = None
-        self.alive()  # pebble starts the process when it is first asked about it
+        self._template: int | None = None
+        self._started = False
+        # A template that hangs or dies must hold up nobody who looks after processes.
+        self._starting = threading.Thread(target=self._start, name="start a worker", daemon=True)
+        self._starting.start()
+
+    def _start(self) -> None:
+        try:
+            start_template()
+            self._template = template_pid()
+            self._started = bool(self._pool.active)  # pebble starts it when it is asked about it
+        except Exception as error:
+            log.error("a worker process could not be started: %r", error)
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is being started, and not there yet."""
+        return self._starting.is_alive()
 
     def alive(self) -> bool:
-        """Whether the process is there."""
-        return bool(self._pool.active)
+        """Whether the process is there, or about to be."""
+        return self.starting or (self._started and bool(self._pool.active))
+
+    def template_is_gone(self) -> bool:
+        """Whether it was forked from a template that has died: then it is lost with it."""
+        start_template()
+        return template_pid() != self._template
 
     def quiet(self) -> bool:
         """Whether the process may be there but not run."""

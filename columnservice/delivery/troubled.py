@@ -21,7 +21,10 @@ from columnservice.delivery.tasks import (
 from columnservice.model import FileLocation
 from columnservice.reader.replicas import is_remote
 
+# Longer than a task that finds out whether a server is back: two of them would hold two processes.
 TROUBLED_SECONDS = 60.0
+# Who fails sooner keeps no process busy: a server that refuses, a file that is not there.
+SLOW_SECONDS = 2.0
 
 
 def servers_of(urls: Iterable[str]) -> frozenset[str]:
@@ -58,9 +61,7 @@ class Troubled:
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, seconds: float = TROUBLED_SECONDS, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
         self._until: dict[str, float] = {}

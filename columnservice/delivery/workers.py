@@ -13,14 +13,21 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, TypeVar
 
 from columnservice.delivery.crew import Crew
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.process import DEATH, WorkerProcess
 from columnservice.delivery.pulse import Stillness
-from columnservice.delivery.tasks import subject
-from columnservice.delivery.troubled import Troubled, origins_of, servers_of
+from columnservice.delivery.tasks import MaterialiseResult, subject
+from columnservice.delivery.troubled import (
+    SLOW_SECONDS,
+    TROUBLED_SECONDS,
+    Troubled,
+    origins_of,
+    servers_of,
+)
 from columnservice.delivery.workshop import WorkerSettings
 from columnservice.errors import Unavailable, Unreachable
 from columnservice.settings import Settings
@@ -28,6 +35,10 @@ from columnservice.settings import Settings
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 0.25
+# How often lanes look whether a server's time of trouble is over.
+TROUBLE_LOOK_SECONDS = 1.0
+# A task for which so many processes died before it began will not begin.
+MOST_VAIN_STARTS = 5
 # What a process that is asked to end gets before it is killed, and some time to notice.
 END_SECONDS = 10.0
 
@@ -67,7 +78,7 @@ class Workers:
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
         self._running = 0
-        self._troubled = Troubled()
+        self._troubled = Troubled(max(TROUBLED_SECONDS, 2 * self._deadline_seconds))
         self._trying = False
         self._closed = False
         self._ending = threading.Event()
@@ -161,7 +172,7 @@ class Workers:
             while (found := self._next()) is None:
                 if self._closed:
                     return None
-                self._changed.wait()
+                self._changed.wait(TROUBLE_LOOK_SECONDS if self._waiting else None)
             job, tries = found
             self._waiting.remove(job)
             self._trying |= tries
@@ -171,6 +182,7 @@ class Workers:
     def _lane(self) -> None:
         while (found := self._take()) is not None:
             job, tries = found
+            begun = monotonic()
             failure: BaseException | None = None
             try:
                 result = self._perform(job)
@@ -179,10 +191,10 @@ class Workers:
             with self._changed:
                 self._running -= 1
                 self._trying &= not tries
-                if isinstance(failure, Unreachable):
+                if isinstance(failure, Unreachable) and monotonic() - begun > SLOW_SECONDS:
                     self._troubled.add(job.servers)
-                else:
-                    self._troubled.remove(job.servers)
+                elif failure is None:
+                    self._troubled.remove(answering(job, result))
                 self._changed.notify_all()
             if failure is not None:
                 job.future.set_exception(failure)
@@ -191,14 +203,17 @@ class Workers:
             del job, found, failure
 
     def _perform(self, job: _Job) -> Any:
-        deaths = 0
+        deaths = vain = 0
         while True:
             try:
                 return self._attempt(job, self._crew.borrow())
             except _Died as death:
                 deaths += death.begun
+                vain += not death.begun
             if deaths > 1:
                 raise Unavailable(f"{job.about}: two worker processes died of it.")
+            if vain > MOST_VAIN_STARTS:
+                raise Unavailable(f"{job.about}: worker processes died before it began.")
 
     def _attempt(self, job: _Job, process: WorkerProcess) -> Any:
         """Run a task in one process, which is given back or ended."""
@@ -214,7 +229,8 @@ class Workers:
             self._crew.end(process)
             log.warning("a worker process died with %s: %s", job.about, error)
             self._metrics.worker_died()
-            raise _Died(begun=process.pulse.begun > before) from None
+            guilty = process.pulse.begun > before and not process.template_is_gone()
+            raise _Died(begun=guilty) from None
         self._crew.give_back(process)
         return future.result()
 
@@ -244,6 +260,13 @@ class Workers:
             raise Unreachable(
                 f"{about}: nothing arrived from the storage for {self._deadline_seconds:g} s."
             )
+
+
+def answering(job: _Job, result: Any) -> frozenset[str]:
+    """The servers that a result shows to answer."""
+    if isinstance(result, MaterialiseResult):
+        return servers_of(result.source_bytes)
+    return frozenset() if job.with_tools else job.servers
 
 
 def _shutting_down() -> Unavailable:

@@ -93,9 +93,12 @@ def _end_with_service() -> None:
 
 
 def _beat() -> None:
-    while True:
+    """Say that this process runs; end it when its template is gone, and with it who knows of it."""
+    template = os.getppid()
+    while os.getppid() == template:
         _Worker.pulse.beat()
         time.sleep(BEAT_SECONDS)
+    os._exit(1)
 
 
 @cache

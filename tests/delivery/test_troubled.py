@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from columnservice.delivery.tasks import CheckTask, JoinTask, KeysTask
-from columnservice.delivery.troubled import TROUBLED_SECONDS, Troubled, origins_of, servers_of
+from columnservice.delivery.troubled import Troubled, origins_of, servers_of
 from columnservice.model import FileLocation
 
 pytestmark = pytest.mark.fast
@@ -15,14 +15,14 @@ def file(*replicas: str) -> FileLocation:
 
 def test_a_server_is_troubled_for_a_while_or_until_it_answers():
     now = [0.0]
-    troubled = Troubled(clock=lambda: now[0])
+    troubled = Troubled(60.0, lambda: now[0])
     troubled.add({"root://a", "root://b"})
     assert troubled.holds({"root://b", "root://c"})
     assert not troubled.holds({"root://c"})
     assert not troubled.holds(())
     troubled.remove({"root://b", "root://never"})
     assert not troubled.holds({"root://b"})
-    now[0] = TROUBLED_SECONDS
+    now[0] = 60.0
     assert not troubled.holds({"root://a"})
 
 

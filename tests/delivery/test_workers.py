@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from columnservice.delivery import crew as crew_room
 from columnservice.delivery import process
 from columnservice.delivery.house import make_home
 from columnservice.delivery.metrics import Metrics
@@ -18,6 +21,7 @@ from columnservice.errors import DamagedFile, Unavailable, Unreachable
 from columnservice.settings import Settings
 from tests.delivery import chores
 from tests.support.pairs import judged_pair
+from tests.support.service import REPOSITORY
 
 PATIENCE_SECONDS = 120
 DEADLINE_SECONDS = 3.0
@@ -230,3 +234,69 @@ def test_processes_that_cannot_load_are_an_error_and_not_an_endless_wait(tmp_pat
         assert not workers.ready
     finally:
         workers.stop()
+
+
+BROKEN_TEMPLATE = """
+import sys
+from pathlib import Path
+from columnservice.delivery import crew, process
+from columnservice.delivery.metrics import Metrics
+from columnservice.delivery.workers import Workers
+from columnservice.errors import Unavailable
+from columnservice.settings import Settings
+from tests.delivery import chores
+process.TEMPLATE = sys.argv[2]
+crew.LOADING_SECONDS = 4.0
+workers = Workers(Settings(home=Path(sys.argv[1]), workers=1), Metrics())
+try:
+    workers.run(chores.pid, "a.root").result(120)
+except Unavailable as error:
+    print(error, workers.ready)
+workers.stop()
+print("stopped")
+"""
+
+
+@pytest.mark.parametrize("how", ["raise", "hang"])
+def test_a_template_that_cannot_load_is_told_and_holds_nobody_up(tmp_path, how):
+    broken = f"tests.delivery.template_that_{how}s"
+    found = subprocess.run(
+        [sys.executable, "-c", BROKEN_TEMPLATE, str(tmp_path), broken],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    told, end = found.stdout.splitlines()
+    assert "Worker processes do not start" in told
+    assert told.endswith("False")
+    assert end == "stopped"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_template_that_dies_or_freezes_is_replaced_and_no_task_is_blamed(
+    team, tmp_path, monkeypatch, how
+):
+    monkeypatch.setattr(crew_room, "LOADING_SECONDS", 40.0)
+    workers, _ = team
+    until(lambda: workers.warm == 3, "all processes are warm")
+    notes, go = tmp_path / "notes", tmp_path / "go"
+    notes.mkdir()
+    task = workers.run(chores.note_and_wait, "a.root", notes, go)
+    [first] = until(lambda: [int(p.name) for p in notes.iterdir()], "the task begins")
+    template = process.template_pid()
+    os.kill(template, how)
+    idle = workers.run(chores.pid, "b.root")
+    if how == signal.SIGSTOP:  # a process is missing, and cannot be had from this template
+        os.kill(idle.result(PATIENCE_SECONDS), signal.SIGKILL)
+    until(lambda: process.template_pid() != template, "there is another template")
+    until(lambda: not alive(first), "nobody is left that the service does not know")
+    go.touch()
+    assert task.result(PATIENCE_SECONDS) != first
+    until(lambda: workers.warm == 3, "all processes are warm again")
+
+
+def test_a_task_that_cannot_even_begin_fails(team):
+    with pytest.raises(Unavailable, match=r"bad\.root: worker processes died before it began"):
+        team[0].run(chores.pid, chores.Poison("bad.root")).result(PATIENCE_SECONDS)

@@ -1,0 +1,5 @@
+"""A template that never has loaded."""
+
+import time
+
+time.sleep(3600)

@@ -1,0 +1,3 @@
+"""A template that cannot load."""
+
+raise ValueError("the kernels cannot be compiled")
