@@ -79,6 +79,20 @@ ROOMS = (
         ),
         {"cold_events": Size(16_000, 400, "events of a cold file, 60 kB each in the parents")},
     ),
+    Room(
+        "benchmarks.catalogues",
+        (Target("catalogue/files", 3.0, "<="),),
+        {
+            "catalogue_files": Size(1_000_000, 2_000, "files of the large catalogue"),
+            "catalogue_few": Size(1_000, 100, "files of the small one"),
+        },
+    ),
+    Room(
+        "benchmarks.growth",
+        (Target("growth/time", 11.0, "<="), Target("growth/memory", 1.2, "<=")),
+        {"growth_events": Size(2_000, 60, "events before they grow tenfold, 60 kB each")},
+    ),
+    Room("benchmarks.imports", (Target("import/light", 1.0),)),
 )
 
 
