@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from columnservice import wire
-from columnservice.client.reply import Reply, join, read_beginning, read_reply, same_take
+from columnservice.client.reply import (
+    Reply,
+    join,
+    read_beginning,
+    read_reply,
+    same_take,
+    unconfirmed,
+)
 from columnservice.client.replycache import ReplyCache
 from columnservice.client.report import LEDGER, Fetched
 from columnservice.client.transport import NOT_MODIFIED, Answer, Transport
@@ -93,7 +100,7 @@ def fetch(
             ahead,
             asking.from_disk,
             asking.resumed,
-            asking.verified and reply.verified,
+            reply.verified,
             reply.provenance,
         ),
     )
@@ -115,7 +122,7 @@ class _Asking:
         if compression is not None:
             self._headers[wire.COMPRESSION_HEADER] = compression
         self.size_bytes = self.resumed = 0
-        self.from_disk, self.verified = False, True
+        self.from_disk = False
 
     def reply(self) -> Reply:
         if self._cache is None:
@@ -142,9 +149,10 @@ class _Asking:
                 cache.drop(key)
                 answer = self._ask(what.start)
             else:
-                self.from_disk, self.verified = True, answer is not None
+                self.from_disk = True
                 if answer is None:
                     _warn_of_age(self._transport.url)
+                    return unconfirmed(reply)
                 return reply
         assert answer is not None
         reply = self._whole(answer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,11 @@ def join(first: Reply, then: Reply) -> Reply:
     if first.stop != then.start or not first.schema.equals(then.schema):
         raise TruncatedReply("The second part of the reply does not continue the first.")
     return Reply(first.start, then.stop, (*first.batches, *then.batches), first.schema)
+
+
+def unconfirmed(reply: Reply) -> Reply:
+    """A reply that was kept, and that nobody could be asked about: none of it is verified."""
+    return replace(reply, batches=tuple(replace(b, verified=False) for b in reply.batches))
 
 
 def same_take(first: Reply, then: Reply) -> bool:

@@ -21,13 +21,17 @@ FORMAT = 1
 _COUNTERS = ("requests", "bytes", "seconds", "ahead", "from_disk", "resumed", "unverified")
 
 
+def _no_traffic() -> dict[str, Any]:
+    return {**dict.fromkeys(_COUNTERS, 0), "seconds": 0.0}
+
+
 def _nothing(service: str) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "service": service,
-        "traffic": {**dict.fromkeys(_COUNTERS, 0), "seconds": 0.0},
-        "datasets": {},
-    }
+    return {"format": FORMAT, "service": service, "traffic": _no_traffic(), "datasets": {}}
+
+
+def _no_file() -> dict[str, Any]:
+    traffic = _no_traffic()
+    return {"path": "", "ranges": [], "columns": [], "parents": [], "takes": [], "traffic": traffic}
 
 
 def _union(ranges: Iterable[list[int]]) -> list[list[int]]:
@@ -69,8 +73,11 @@ class Report:
     analysis waited for them, how many were read ``ahead``, came ``from_disk`` (and cost no bytes),
     were ``resumed`` after a break, or hold rows whose parents' origin could not be asked
     (``unverified``). ``record["datasets"]``: per Dataset its ``parent``, the ``columns`` used
-    (type, origin, source), digests of their ``recipes``, and its ``files`` (path, rows fetched,
-    parents). Reports add up with ``+``.
+    (type, origin, source), digests of their ``recipes`` and of those that they were computed from,
+    what was ``derived`` from which other columns, and its ``files`` by UUID: path, rows fetched,
+    names of the ``columns`` used, ``parents`` (identity, and the ``servers`` that they are read
+    from where the service does not hold the values), digests of how both were joined (``takes``),
+    and the file's own ``traffic``. Reports add up with ``+``.
     """
 
     record: dict[str, Any] = field(default_factory=lambda: _nothing(""))
@@ -95,6 +102,30 @@ class Report:
         """Bytes of these answers."""
         return int(self.record["traffic"]["bytes"])
 
+    def of_file(self, uuid: str) -> Report:
+        """What one local file was given: its own traffic, and the columns used of it."""
+        record = _nothing(self.record["service"])
+        for name, dataset in self.record["datasets"].items():
+            file = dataset["files"].get(uuid)
+            if file is None:
+                continue
+            record["traffic"] = _added(record["traffic"], file["traffic"])
+            columns, derived = dataset["columns"], dataset.get("derived", {})
+            wanted = dict.fromkeys(file["columns"])
+            behind = list(wanted)
+            while behind:
+                more = [i for i in derived.get(behind.pop(), ()) if i not in wanted]
+                wanted.update(dict.fromkeys(more))
+                behind += more
+            record["datasets"][name] = {
+                "parent": dataset["parent"],
+                "columns": {n: columns[n] for n in file["columns"]},
+                "recipes": {n: dataset["recipes"][n] for n in wanted if n in dataset["recipes"]},
+                "derived": {n: derived[n] for n in wanted if n in derived},
+                "files": {uuid: file},
+            }
+        return Report(json.loads(json.dumps(record)))
+
     def to_json(self) -> str:
         """The record as JSON text."""
         return json.dumps(self.record, indent=1)
@@ -117,8 +148,16 @@ class Report:
         if t["unverified"]:
             told.append(f"{t['unverified']} answers could not be verified against the origin")
         for name, dataset in self.record["datasets"].items():
-            rows = sum(b - a for f in dataset["files"].values() for a, b in f["ranges"])
-            told.append(f"{name}: {len(dataset['files'])} files, {rows} events")
+            files = dataset["files"].values()
+            rows = sum(b - a for f in files for a, b in f["ranges"])
+            parents = _distinct(p for f in files for p in f["parents"])
+            servers = sorted({server for p in parents for server in p.get("servers", ())})
+            told.append(f"{name}: {len(files)} files, {rows} events")
+            if parents:
+                told.append(
+                    f"  joined with {len(parents)} files of {dataset['parent']}"
+                    + (f" on {', '.join(servers)}" if servers else "")
+                )
             told += [
                 f"  {column}: {about['type']} from {about['origin']} {about['source']}".rstrip()
                 for column, about in dataset["columns"].items()
@@ -158,6 +197,19 @@ class Fetched:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _note_provenance(
+    dataset: dict[str, Any], file: dict[str, Any], told: Mapping[str, Any]
+) -> None:
+    """Note what the service says of an answer."""
+    file["parents"] = _distinct([*file["parents"], *told.get("parents", ())])
+    file["takes"] = _distinct([*file["takes"], *([told["take"]] if "take" in told else ())])
+    dataset["parent"] = dataset["parent"] or str(told.get("parent", ""))
+    for name, digests in told.get("recipes", {}).items():
+        dataset["recipes"][name] = sorted({*dataset["recipes"].get(name, ()), *digests})
+    for name, inputs in told.get("derived", {}).items():
+        dataset.setdefault("derived", {})[name] = list(inputs)
+
+
 class Ledger:
     """This process's Reports, one per service; thread-safe."""
 
@@ -180,32 +232,47 @@ class Ledger:
     def fetched(self, service: str, what: Fetched) -> None:
         """Note an answer."""
         with self._lock:
-            traffic = self._of(service)["traffic"]
-            traffic["requests"] += not what.from_disk
-            traffic["bytes"] += what.size_bytes
-            traffic["seconds"] += what.seconds
-            traffic["ahead"] += what.ahead
-            traffic["from_disk"] += what.from_disk
-            traffic["resumed"] += what.resumed
-            traffic["unverified"] += not what.verified
             dataset = self._dataset(service, what.dataset)
-            file = dataset["files"].setdefault(what.file, {"path": "", "ranges": [], "parents": []})
+            file = dataset["files"].setdefault(what.file, _no_file())
+            for traffic in (self._of(service)["traffic"], file["traffic"]):
+                traffic["requests"] += not what.from_disk
+                traffic["bytes"] += what.size_bytes
+                traffic["seconds"] += what.seconds
+                traffic["ahead"] += what.ahead
+                traffic["from_disk"] += what.from_disk
+                traffic["resumed"] += what.resumed
+                traffic["unverified"] += not what.verified
             file["ranges"] = _union([*file["ranges"], [what.start, what.stop]])
-            file["parents"] = _distinct([*file["parents"], *what.provenance.get("parents", ())])
-            dataset["parent"] = dataset["parent"] or str(what.provenance.get("parent", ""))
-            for name, digests in what.provenance.get("recipes", {}).items():
-                dataset["recipes"][name] = sorted({*dataset["recipes"].get(name, ()), *digests})
+            _note_provenance(dataset, file, what.provenance)
 
-    def used(self, service: str, dataset: str, file: str, path: str, column: Column) -> None:
-        """Note that an analysis was given a Column of a file."""
+    def used(
+        self,
+        service: str,
+        dataset: str,
+        file: str,
+        path: str,
+        columns: Iterable[Column],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        """Note that an analysis was given Columns of a file, which came with one answer."""
         with self._lock:
             about = self._dataset(service, dataset)
-            known = about["files"].setdefault(file, {"path": "", "ranges": [], "parents": []})
+            known = about["files"].setdefault(file, _no_file())
             known["path"] = path
-            about["columns"].setdefault(
-                column.name,
-                {"type": column.type, "origin": column.origin, "source": column.source},
-            )
+            # What is still in memory may have come before the report began anew.
+            recipes = provenance.get("recipes", {}).keys()
+            if (
+                provenance.get("take") not in known["takes"]
+                or not recipes <= about["recipes"].keys()
+            ):
+                _note_provenance(about, known, provenance)
+            for column in columns:
+                if column.name not in known["columns"]:
+                    known["columns"].append(column.name)
+                about["columns"].setdefault(
+                    column.name,
+                    {"type": column.type, "origin": column.origin, "source": column.source},
+                )
 
     def absorb(self, report: Report) -> None:
         """Add what another process has noted."""

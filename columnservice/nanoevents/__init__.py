@@ -18,6 +18,6 @@ def options(service: Service, schema: Any, **choice: Any) -> dict[str, Any]:
     """What ``Service.nanoevents`` returns; see there."""
     offer = make_offer(service, **choice)
     return {
-        "schemaclass": schema_for(schema),
+        "schemaclass": schema_for(schema, service.url),
         "uproot_options": {"custom_classes": ColumnClasses(offer)},
     }

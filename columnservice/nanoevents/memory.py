@@ -10,8 +10,9 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,15 @@ class Range(NamedTuple):
 class Evidence:
     """What a reply claims of its rows: ``proofs`` of row ranges, and which rows have a parent.
 
-    ``unusable``: how many files of the parent Dataset could not be used.
+    ``unusable``: how many files of the parent Dataset could not be used. Not ``verified``: nobody
+    could be asked whether the parents are unchanged. ``provenance``: what ``Reply`` says of it.
     """
 
     proofs: tuple[tuple[int, int, str], ...]
     present: NDArray[np.bool_]
     unusable: int = 0
+    verified: bool = True
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def agrees(self, other: Evidence) -> bool:
         """Whether both claim the same rows to have the same parents, as far as absences show."""

@@ -62,7 +62,7 @@ def run(service: Service, runner: Any, fileset: Any, processor: Any, **more: Any
     choice = {name: more.pop(name) for name in _CHOICE if name in more}
     offer = make_offer(service, named=named_datasets(fileset), **choice)
     prepared = copy.copy(runner)
-    prepared.schema = schema_for(runner.schema)
+    prepared.schema = schema_for(runner.schema, service.url)
     told["custom_classes"] = ColumnClasses(offer)
     if prepared.use_dataframes:
         return prepared(fileset, processor, uproot_options=told, **more)

@@ -16,9 +16,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from coffea.nanoevents.methods import nanoaod, physlite
-from coffea.nanoevents.schemas import NanoAODSchema, PFNanoAODSchema, PHYSLITESchema
+from coffea.nanoevents.schemas import BaseSchema, NanoAODSchema, PFNanoAODSchema, PHYSLITESchema
 
 from columnservice.errors import RequestError
+from columnservice.nanoevents.events import SERVICE, with_report
 from columnservice.nanoevents.layouts import nanoaod_group, physlite_group
 from columnservice.nanoevents.remotebranch import MARK
 
@@ -40,37 +41,47 @@ _MADE_BY_PHYSLITE = {"TrackParticle": {"p", "pt", "tau"}, "Muon": {"m"}}
 class _SchemaWithColumns(type):
     """Type of the schemas made here, so that they pickle as what they were made from."""
 
+    columnservice_url: str
+
 
 def _reduce_schema(schema: Any) -> tuple[Any, ...]:
-    return (schema_for, (schema.__mro__[2],))
+    return (schema_for, (schema.__bases__[1], schema.columnservice_url))
 
 
 copyreg.pickle(_SchemaWithColumns, _reduce_schema)
 
 
-@lru_cache(maxsize=64)
-def schema_for(base: Any) -> Any:
+def schema_for(base: Any, url: str = "") -> Any:
     """A schema class like ``base`` that also builds the collections that the service adds.
 
     Args:
         base: a coffea schema class, also a user's own, or a classmethod of one such as
             ``NanoAODSchema.v6``. Classes that are neither NanoAOD's nor PHYSLITE's build no
-            collections from names; they are returned as they are.
+            collections from names; they are only taught to report.
+        url: of the service, which the events' Form keeps for ``columnservice_report()``.
 
     Raises:
         RequestError: it is not a schema.
     """
     if inspect.ismethod(base) and isinstance(base.__self__, type):
-        return getattr(schema_for(base.__self__), base.__name__)
+        return getattr(schema_for(base.__self__, url), base.__name__)
     if not isinstance(base, type):
         raise RequestError(
             f"schema={base!r} is not a schema class.", "Pass a class, such as NanoAODSchema."
         )
     if isinstance(base, _SchemaWithColumns):
-        return base
-    for known, extension in ((NanoAODSchema, _NanoAOD), (PHYSLITESchema, _Physlite)):
-        if issubclass(base, known):
-            names = {"__module__": base.__module__, "__doc__": base.__doc__}
+        return base if url in ("", base.columnservice_url) else _extended(base.__bases__[1], url)
+    return _extended(base, url)
+
+
+@lru_cache(maxsize=64)
+def _extended(base: type, url: str) -> Any:
+    """A subclass of a schema, the same for the same service."""
+    known = ((NanoAODSchema, _NanoAOD), (PHYSLITESchema, _Physlite), (BaseSchema, _Reporting))
+    for schema, extension in known:
+        if issubclass(base, schema):
+            about = {"__module__": base.__module__, "__doc__": base.__doc__}
+            names = {**about, "columnservice_url": url}
             return _SchemaWithColumns(base.__name__, (extension, base), names)
     return base
 
@@ -115,7 +126,24 @@ def _groups(names: Iterable[str], group_of: Any) -> dict[str, list[str]]:
     return groups
 
 
-class _NanoAOD:
+class _Reporting:
+    """Extends every schema: its events know the service and can tell what they were given."""
+
+    columnservice_url: str
+    _form: Form
+
+    def __init__(self, base_form: Form, *more: Any, **options: Any) -> None:
+        super().__init__(base_form, *more, **options)  # type: ignore[call-arg]
+        if self.columnservice_url:
+            self._form["parameters"][SERVICE] = self.columnservice_url
+
+    @classmethod
+    def behavior(cls) -> dict[Any, Any]:
+        """The schema's behavior, whose events have ``columnservice_report()``."""
+        return with_report(super().behavior())  # type: ignore[misc]
+
+
+class _NanoAOD(_Reporting):
     """Extends NanoAODSchema and what users derive from it."""
 
     mixins: Mapping[str, str]
@@ -212,7 +240,7 @@ def _target(index: str, groups: set[str]) -> str | None:
     return next((name for name in names if name in groups), None)
 
 
-class _Physlite:
+class _Physlite(_Reporting):
     """Extends PHYSLITESchema and what users derive from it."""
 
     mixins: Mapping[str, str]

@@ -20,7 +20,7 @@ from columnservice.model import Column, Keys, Ragged, plain
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.layouts import Layout, key_branches
 from columnservice.nanoevents.memory import MEMORY, Evidence, Memory, Range, Source
-from columnservice.nanoevents.offer import Catalogue, Offer
+from columnservice.nanoevents.offer import Catalogue, Offer, warn_once
 
 _OWN_LIMIT_BYTES = 128_000_000
 """What one open file keeps of ranges whose events lack parents."""
@@ -111,17 +111,27 @@ class Supply:
             held = {**self._recall(where), **{n: (v, evidence) for n, v in values.items()}}
         if not explicit:
             MEMORY.touch(self.source, names)
-        for name in (n for n in names if n in self._offered):
-            LEDGER.used(
-                self.source.url,
-                self.source.dataset,
-                where.uuid,
-                self._local.path,
-                self._columns[name],
-            )
+        self._account(where, names, held)
         if self._offer.read_ahead:
             self._look_ahead(where, names if explicit else [*names, *self._expected()])
         return held
+
+    def _account(self, where: Range, names: Iterable[str], held: Holding) -> None:
+        """Write down what is handed out, and say where nobody could vouch for it."""
+        replies: dict[int, tuple[Evidence, list[Column]]] = {}
+        for name in (n for n in names if n in self._offered):
+            evidence = held[name][1]
+            replies.setdefault(id(evidence), (evidence, []))[1].append(self._columns[name])
+        url, dataset = self.source
+        for evidence, columns in replies.values():
+            path = self._local.path
+            LEDGER.used(url, dataset, where.uuid, path, columns, evidence.provenance)
+        if not all(evidence.verified for _, evidence in held.values()):
+            warn_once(
+                f"{url} {dataset} unverified",
+                f"Columns of dataset {dataset!r} are unverified: nobody could be asked whether its "
+                "parent files are unchanged.",
+            )
 
     def forget(self, where: Range) -> None:
         """Forget a range whose Columns turned out to be wrong or missing."""
@@ -219,7 +229,8 @@ class Supply:
             if counts is not None and counts.name not in values:
                 dtype = np.dtype(counts.members[0].dtype)
                 values[counts.name] = plain(np.diff(values[name].offsets[0]).astype(dtype))
-        return Evidence(proofs, reply.has_parent, reply.unusable_parents), values
+        claims = (reply.has_parent, reply.unusable_parents, reply.verified, reply.provenance)
+        return Evidence(proofs, *claims), values
 
 
 def _holds(held: Holding, names: list[str]) -> bool:

@@ -203,6 +203,7 @@ def test_away_from_the_service_the_disk_serves_with_a_warning_and_a_mark(server,
     with pytest.warns(ColumnServiceWarning, match="unverified"):
         reply = silent.fetch("nano", UUID, 0, ROWS, ["rho"])
     assert rho(reply) == TRUTH
+    assert not reply.verified
     assert silent.report().record["traffic"]["unverified"] == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -20,7 +20,7 @@ def ledger(*fetched: Fetched, used: Column = RHO) -> Ledger:
     noted = Ledger()
     for what in fetched:
         noted.fetched(URL, what)
-    noted.used(URL, "nano", "u", "/data/a.root", used)
+    noted.used(URL, "nano", "u", "/data/a.root", [used], {})
     return noted
 
 
@@ -70,6 +70,53 @@ def test_reports_of_processes_add_up_in_any_order():
     sums = [(total + Report()).record, (Report() + total).record]
     assert all(s["datasets"] == total.record["datasets"] for s in sums)
     assert all(s["service"] == URL for s in sums)
+
+
+def test_a_file_s_own_report_holds_what_it_was_given_and_nothing_else():
+    parents = [{"lfn": "/store/a", "servers": ["root://here"]}]
+    told = {
+        "parent": "mini",
+        "take": "t",
+        "parents": parents,
+        "recipes": {"rho": ["1"], "lead": ["2"], "PF_pt": ["3"], "other": ["4"]},
+        "derived": {"lead": ["PF_pt"]},
+    }
+    noted = ledger(
+        Fetched("nano", "u", 0, 5, 100, 0.5, provenance=told),
+        Fetched("nano", "v", 0, 7, 10, 0.25),
+        Fetched("more", "v", 7, 9, 1, 0.25, ahead=True),
+    )
+    lead = Column("lead", (Member("", "float32"),), 0, origin="derived")
+    noted.used(URL, "nano", "v", "/data/b.root", [RHO], {})
+    noted.used(URL, "nano", "u", "/data/a.root", [lead], told)
+    whole = noted.report(URL)
+    one, two = whole.of_file("u"), whole.of_file("v")
+    assert (one.requests, one.received_bytes, one.record["traffic"]["seconds"]) == (1, 100, 0.5)
+    assert (two.requests, two.received_bytes, two.record["traffic"]["ahead"]) == (2, 11, 1)
+    assert set(one.columns) == {"rho", "lead"}
+    assert two.columns == ["rho"]
+    [dataset] = one.record["datasets"].values()
+    assert dataset["recipes"] == {"rho": ["1"], "lead": ["2"], "PF_pt": ["3"]}
+    assert dataset["derived"] == {"lead": ["PF_pt"]}
+    assert dataset["files"]["u"]["parents"] == parents
+    assert dataset["files"]["u"]["takes"] == ["t"]
+    assert "joined with 1 files of mini on root://here" in repr(one)
+    assert set(two.record["datasets"]) == {"nano", "more"}
+    assert whole.of_file("w").record["datasets"] == {}
+    assert (one + one).of_file("u").requests == 2
+
+
+def test_what_came_before_a_report_began_anew_is_told_when_it_is_used_again():
+    told = {"parent": "mini", "take": "t", "parents": [{"lfn": "a"}], "recipes": {"rho": ["1"]}}
+    noted = Ledger()
+    noted.fetched(URL, Fetched("nano", "u", 0, 5, 10, 1.0, provenance=told))
+    noted.report(URL, clear=True)
+    noted.used(URL, "nano", "u", "/data/a.root", [RHO], told)
+    report = noted.report(URL)
+    assert report.requests == 0
+    [dataset] = report.record["datasets"].values()
+    assert dataset["recipes"] == {"rho": ["1"]}
+    assert dataset["files"]["u"]["parents"] == [{"lfn": "a"}]
 
 
 def test_a_cleared_report_begins_anew():

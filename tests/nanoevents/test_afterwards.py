@@ -18,6 +18,7 @@ from columnservice.errors import (
     MissingParent,
     ProofMismatch,
 )
+from columnservice.nanoevents import ColumnServiceWarning
 from columnservice.nanoevents.memory import MEMORY
 
 from .small import MUONS, ROWS
@@ -154,3 +155,13 @@ def test_parent_files_that_cannot_be_used_are_told(small, opened, caplog):
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert "'small' have no parent: 3 files" in record.getMessage()
+
+
+def test_parents_that_nobody_could_vouch_for_are_told_once_per_dataset(small, opened, service):
+    small.table.verified = False
+    tree = opened(read_ahead=False)
+    with pytest.warns(ColumnServiceWarning, match="'small' are unverified"):
+        assert len(tree["rho"].array(entry_stop=3)) == 3
+    for rows in (slice(0, 3), slice(3, 9)):
+        tree["rho"].array(entry_start=rows.start, entry_stop=rows.stop)
+    assert service.report().record["traffic"]["unverified"] == 2

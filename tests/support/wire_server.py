@@ -56,6 +56,7 @@ class Table:
         batch_rows: rows per Partition.
         rows: a TakeIndex on top: local row → row of ``values`` and ``keys``; identity when right.
         unusable_parents: how many parent files cannot be used.
+        verified: whether origins confirmed that the parents are unchanged.
     """
 
     keys: Keys
@@ -64,6 +65,7 @@ class Table:
     batch_rows: int = 4
     rows: np.ndarray | None = None
     unusable_parents: int = 0
+    verified: bool = True
 
     def batches(
         self, columns: list[Column], start: int, stop: int
@@ -79,7 +81,14 @@ class Table:
             missing = int((~present).sum())
             yield (
                 wire.encode_batch(columns, values, present),
-                wire.batch_metadata(a, b, missing, proof, unusable_parents=self.unusable_parents),
+                wire.batch_metadata(
+                    a,
+                    b,
+                    missing,
+                    proof,
+                    unusable_parents=self.unusable_parents,
+                    verified=self.verified,
+                ),
             )
 
 
