@@ -124,7 +124,7 @@ def _demand_uuid(identity: FileIdentity, url: str) -> None:
         raise FileError(
             f"{url} has no UUID, so it cannot be told from other files: "
             "ROOT's RNTupleWriter::Recreate writes none.",
-            "Write into a TFile (RNTupleWriter::Append), or make a new file of it with hadd.",
+            "Write the RNTuple into a TFile (RNTupleWriter::Append).",
         )
 
 

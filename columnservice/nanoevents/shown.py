@@ -44,7 +44,7 @@ class Shown:
         if not self.file.uuid.int and offer.is_named(path):
             raise RequestError(
                 f"{path} has no UUID, so it cannot be told from other files.",
-                "Write RNTuples into a TFile (RNTupleWriter::Append), or copy it with hadd.",
+                "Write the RNTuple into a TFile (RNTupleWriter::Append).",
             )
         catalogue = offer.catalogue_for(str(self.file.uuid), path)
         if catalogue is None or self.name not in catalogue.layout.trees:
