@@ -34,6 +34,7 @@ NO_MENU = "offered by number as a list of bits; the file does not name the paths
 _TYPES = {
     "pair_float32": "float32",
     "pair_int8": "int8",
+    "factor_float32": "float32",
     "label_float32": "float32",
     "label_int32": "int32",
 }
@@ -111,7 +112,7 @@ def labelled(
             continue
         members = (Member("", _TYPES[kind.decode]),)
         for label in known:
-            field = clean(label) or "unnamed"
+            field = kind.prefix + (clean(label) or "unnamed")
             if f"{shape}_{field}" in names.columns:
                 field = f"{clean(own_parts(leaf.member)[-1])}_{field}"
             name = names.column(f"{shape}_{field}")

@@ -221,6 +221,7 @@ DECODERS: Mapping[str, Decoder] = {
     "element_link": Decoder(_element_link, LINK_MEMBERS),
     "pair_float32": Decoder(labels.pair_float32, _of("float32")),
     "pair_int8": Decoder(labels.pair_int8, _of("int8")),
+    "factor_float32": Decoder(labels.factor_float32, _of("float32")),
     "label_float32": Decoder(labels.label_float32, _of("float32")),
     "label_int32": Decoder(labels.label_int32, _of("int32")),
     "trigger_counts": Decoder(triggers.trigger_counts, _of("int32")),

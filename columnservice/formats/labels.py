@@ -42,6 +42,7 @@ class Labelled:
         last: of several equal labels the last counts, else the first.
         doc: what the values are.
         source: where CMSSW looks a label up.
+        prefix: begins the names of its Columns' fields.
     """
 
     typename: str
@@ -51,8 +52,10 @@ class Labelled:
     last: bool
     doc: str
     source: str
+    prefix: str = ""
 
 
+_FACTORS = "std::vector<pat::JetCorrFactors>[]"
 _FLOATS, _BOOLS = "std::vector<pair<string,float>>[]", "std::vector<pair<string,bool>>[]"
 _TEXTS = "std::vector<std::string>[]"
 _PAT = "DataFormats/PatCandidates"
@@ -67,6 +70,17 @@ MEMBERS: Mapping[str, Labelled] = {
     ),
     "photonIDs_": Labelled(
         _BOOLS, None, "pair_int8", 1, False, "photon ID, 0 or 1", f"{_PAT}/src/Photon.cc"
+    ),
+    # cumulative: the uncorrected jet times this is the jet at that level
+    "jec_": Labelled(
+        _FACTORS,
+        None,
+        "factor_float32",
+        4,
+        False,
+        "factor from the uncorrected jet to level",
+        f"{_PAT}/src/JetCorrFactors.cc",
+        "jec_",
     ),
     "userFloatLabels_": Labelled(
         _TEXTS, "userFloats_", "label_float32", 0, False, "user float", f"{_PAT}/PATObject.h"
@@ -129,6 +143,29 @@ def first_entries(branch: Any, start: int, stop: int) -> Iterator[bytes]:
         yield np.asarray(entry).tobytes()
 
 
+def levels_of_entry(data: bytes) -> set[str]:
+    """All levels of the first sets of one event's ``pat::JetCorrFactors``; else as above."""
+    count, version = struct.unpack_from(">IH", data)
+    if count & 0x3FFFFFFF != len(data) - 4 or not version & 0x4000:
+        raise ValueError("no memberwise vector")
+    at, found = 8 if data[6:8] != b"\0\0" else 12, set[str]()
+    while at < len(data):
+        (sets,) = struct.unpack_from(">I", data, at)
+        at += 4
+        if not sets:
+            continue
+        at += 4 + (struct.unpack_from(">I", data, at)[0] & 0x3FFFFFFF)
+        (size,) = struct.unpack_from(">I", data, at)
+        levels = at + (8 if data[at + 6 : at + 8] != b"\0\0" else 12)
+        at += 4 + (size & 0x3FFFFFFF)
+        (number,) = struct.unpack_from(">I", data, levels)
+        here, _ = _texts(data, levels + 10, number) if number else ([], 0)
+        found.update(here)
+    if at != len(data):
+        raise ValueError("an entry ends before its values")
+    return found
+
+
 def labels_in(branch: Any, member: Labelled) -> tuple[str, ...] | None:
     """The labels in a branch's first events, sorted; None where its bytes are not understood."""
     start = 0
@@ -137,7 +174,10 @@ def labels_in(branch: Any, member: Labelled) -> tuple[str, ...] | None:
         stop = min(last, branch.num_entries)
         entries = tuple(first_entries(branch, start, stop))
         try:
-            found.update(*(labels_of_entry(entry, member) for entry in entries))
+            if member.typename == _FACTORS:
+                found.update(*(levels_of_entry(entry) for entry in entries))
+            else:
+                found.update(*(labels_of_entry(entry, member) for entry in entries))
         except (ValueError, struct.error, IndexError):
             return None
         start = stop
@@ -185,6 +225,13 @@ def _taken(values: Values, places: NDArray[np.int64], absent: float) -> Values:
     return out
 
 
+def _floats(values: Values, places: NDArray[np.int64]) -> Values:
+    """Floats at positions of bytes; NaN where the position is -1."""
+    spread = np.maximum(places, 0)[:, None] + np.arange(4)
+    every = values[spread].view(">f4")[:, 0] if len(values) else np.empty(0, ">f4")
+    return np.where(places >= 0, every, np.nan).astype(np.float32)
+
+
 def _pair(inputs: Sequence[Ragged], parameters: Parameters, size: int) -> tuple[Ragged, Values]:
     from columnservice.formats.memberwise import pair_places
 
@@ -202,10 +249,23 @@ def pair_float32(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
         inputs: bytes of ``vector<pair<string, float>>`` members; any member of the same objects.
     """
     objects, places = _pair(inputs, parameters, 4)
-    spread = np.maximum(places, 0)[:, None] + np.arange(4)
-    data = inputs[0].values
-    every = data[spread].view(">f4")[:, 0] if len(data) else np.empty(0, ">f4")
-    return plain(np.where(places >= 0, every, np.nan).astype(np.float32), objects.offsets[0])
+    return plain(_floats(inputs[0].values, places), objects.offsets[0])
+
+
+def factor_float32(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """A level's correction factor per jet: float32, of the jet's first set of factors.
+
+    NaN where the jet has no factors, lacks the level, or has a factor for each flavour there.
+
+    Args:
+        inputs: bytes of ``vector<pat::JetCorrFactors>`` members; any member of the same jets.
+        parameters: as for ``pair_float32``; the label is the level.
+    """
+    from columnservice.formats.memberwise import factor_places
+
+    raw, objects = inputs
+    places = _places(factor_places, raw, objects, _label(parameters)[0])
+    return plain(_floats(raw.values, places), objects.offsets[0])
 
 
 def pair_int8(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:

@@ -170,6 +170,79 @@ def label_places(byte_offsets, data, offsets, inner, label, out):  # type: ignor
     return np.int64(-1)
 
 
+@nb.njit(types.int64(_U1, types.int64, types.int64, _U1, types.boolean, _OUT, _OUT), cache=True)
+def _levels(data, at, stop, label, take, place, found):  # type: ignore[no-untyped-def]
+    """One set of ``pair<string, vector<float>>``: where it ends, or -1.
+
+    Args:
+        data, at, stop: where it begins, behind which it must not go.
+        label: of the pair that is looked for, as bytes.
+        take: put the position of its number into ``place[0]``, if it has just one.
+        place, found: of one element each.
+    """
+    if at < 0 or at + 4 > stop:
+        return np.int64(-1)
+    count = _u4(data, at)
+    at += 4
+    if count == 0:
+        return at
+    texts, end = _inside(data, at, stop), _after(data, at, stop)
+    if texts < 0 or _find(data, texts, end, count, label, False, found) != end:
+        return np.int64(-1)
+    at, stop = _inside(data, end, stop), _after(data, end, stop)
+    for number in range(count):
+        if at < 0 or at + 4 > stop:
+            return np.int64(-1)
+        if take and number == found[0] and _u4(data, at) == 1:
+            place[0] = at + 4
+        at += 4 + 4 * _u4(data, at)
+    return at if at == stop else np.int64(-1)
+
+
+@nb.njit(types.int64(_I8, _U1, _I8, _U1, _OUT), cache=True)
+def factor_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911 (as above)
+    byte_offsets, data, offsets, label, out
+):
+    """Positions of a level's factor in ``vector<pat::JetCorrFactors>`` members, or -1.
+
+    A row is the header of a memberwise vector, then for each of its objects the number of sets of
+    factors and, where that is not 0, a vector of their names and a memberwise one of their levels.
+
+    Args:
+        byte_offsets, data: row i is ``data[byte_offsets[i]:byte_offsets[i + 1]]``.
+        offsets: row i holds objects ``offsets[i]`` to ``offsets[i + 1]``.
+        label: the level, as bytes; it is looked for in the first set.
+        out: one position per object; -1 also where the level has a factor for each flavour.
+    """
+    found, place = np.empty(1, np.int64), np.empty(1, np.int64)
+    for i in range(len(offsets) - 1):
+        at, stop = byte_offsets[i], byte_offsets[i + 1]
+        if _after(data, at, stop) != stop or at + 6 > stop:
+            return np.int64(i)
+        if _u2(data, at + 4) & MEMBERWISE == 0:
+            return np.int64(i)
+        at = _after_class(data, at + 6, stop)
+        for j in range(offsets[i], offsets[i + 1]):
+            if at < 0 or at + 4 > stop:
+                return np.int64(i)
+            sets, place[0] = _u4(data, at), -1
+            at += 4
+            if sets > 0:
+                at = _after(data, at, stop)
+                end = _after(data, at, stop)
+                if end < at + 6 or _u2(data, at + 4) & MEMBERWISE == 0:
+                    return np.int64(i)
+                at = _after_class(data, at + 6, end)
+                for number in range(sets):
+                    at = _levels(data, at, end, label, number == 0, place, found)
+                if at != end:
+                    return np.int64(i)
+            out[j] = place[0]
+        if at != stop:
+            return np.int64(i)
+    return np.int64(-1)
+
+
 @nb.njit(types.int64(_I8, _U1, _OUT, _OUT, _OUT, types.uint8[:, ::1]), cache=True)
 def path_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912 (as above)
     byte_offsets, data, starts, strides, counts, menus

@@ -7,12 +7,12 @@ import struct
 import awkward as ak
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from columnservice.errors import DamagedFile
 from columnservice.formats import apply, format_named, layout_digest
-from columnservice.formats.labels import MEMBERS, labels_in, labels_of_entry
+from columnservice.formats.labels import MEMBERS, labels_in, labels_of_entry, levels_of_entry
 from columnservice.model import BranchRead, Recipe, plain
 from tests.formats.support import RAW, lists
 
@@ -100,6 +100,110 @@ def test_pairs_of_real_objects_are_what_an_independent_walk_finds(
         assert column.values.tolist() == [one[label] for one in truth]
         assert label in offered.column.doc
         assert offered.column.shape == collection
+
+
+LEVELS = ["Uncorrected", "L1FastJet", "L2Relative", "L3Absolute"]
+
+
+def test_energy_corrections_are_what_an_independent_walk_finds_level_by_level(phys14):
+    path = path_of(phys14, "patJets_slimmedJets__PAT.obj.jec_")
+    found = {
+        o.recipe.parameters[0][0]: phys14.column(o.column.name).values
+        for o in phys14.readable()
+        if o.column.source == path
+    }
+    assert list(found) == sorted(LEVELS)
+    counts = phys14.column("nslimmedJets").values.tolist()
+    truth = [
+        one
+        for row, n in zip(phys14.tree[path].array(RAW), counts, strict=True)
+        for one in walked_factors(bytes(np.asarray(row)), n)
+    ]
+    assert len(truth) == sum(counts)
+    for number, level in enumerate(LEVELS):
+        assert found[level].tolist() == [one[number] for one in truth]
+    assert (found["Uncorrected"] == 1).all()
+    assert "uncorrected" in phys14.offered["slimmedJets_jec_L3Absolute"].column.doc
+
+
+def walked_factors(data, jets):
+    """The factors of every jet of an event, by struct: each jet has one set of four levels."""
+    at, found = 8, []
+    for _ in range(jets):
+        assert struct.unpack_from(">I", data, at) == (1,)
+        at += 4
+        assert string(data, at + 6)[0] == "patJetCorrFactors"
+        at += 4 + struct.unpack_from(">I", data, at)[0] - 0x40000000
+        count, version, cls, _sum, levels = struct.unpack_from(">IHHII", data, at)
+        assert (version & 0x4000, cls, levels) == (0x4000, 0, 4)
+        end, at = at + 4 + count - 0x40000000, at + 16 + 6
+        names = []
+        for _ in range(levels):
+            name, at = string(data, at)
+            names.append(name)
+        assert names == LEVELS
+        at += 6
+        numbers = struct.unpack_from(">" + "If" * levels, data, at)
+        assert numbers[::2] == (1,) * levels
+        found.append(numbers[1::2])
+        at += 8 * levels
+        assert at == end
+    assert at == len(data)
+    return found
+
+
+def set_bytes(sets):
+    """One jet's factors as ROOT writes them: (name, {level: factors}) each."""
+
+    def counted(data):
+        return struct.pack(">I", len(data) | 0x40000000) + data
+
+    def text(one):
+        return bytes([len(one)]) + one.encode()
+
+    if not sets:
+        return struct.pack(">I", 0)
+    names = counted(struct.pack(">H", 9) + b"".join(text(name) for name, _ in sets))
+    body = struct.pack(">HHI", 0x4009, 0, 7)
+    for _, levels in sets:
+        body += struct.pack(">I", len(levels))
+        if levels:
+            body += counted(struct.pack(">H", 9) + b"".join(map(text, levels)))
+            values = b"".join(struct.pack(f">I{len(v)}f", len(v), *v) for v in levels.values())
+            body += counted(struct.pack(">H", 9) + values)
+    return struct.pack(">I", len(sets)) + names + counted(body)
+
+
+FACTOR = st.floats(0.5, 2, width=32)
+SETS = st.lists(
+    st.tuples(
+        st.text("xyz", max_size=3),
+        st.dictionaries(
+            st.sampled_from(["L1", "L2", "L5"]), st.lists(FACTOR, max_size=5), max_size=3
+        ),
+    ),
+    max_size=2,
+)
+
+
+@settings(deadline=None)
+@given(jets=st.lists(SETS, max_size=4), damage=st.booleans())
+def test_factors_are_those_of_the_first_set_and_damage_is_refused(jets, damage):
+    data = struct.pack(">HH", 0x4009, 10) + b"".join(map(set_bytes, jets))
+    data = struct.pack(">I", len(data) | 0x40000000) + data
+    if damage:
+        data = data[:-1]
+    raw = plain(np.frombuffer(data, np.uint8), np.array([0, len(data)]))
+    objects = plain(np.zeros(len(jets), np.uint8), np.array([0, len(jets)]))
+    recipe = Recipe("x", (), "factor_float32", (("L1", 0.0),))
+    if damage:
+        with pytest.raises(DamagedFile):
+            apply(recipe, [raw, objects])
+        return
+    first = [sets[0][1].get("L1", []) if sets else [] for sets in jets]
+    expected = [one[0] if len(one) == 1 else np.nan for one in first]
+    np.testing.assert_array_equal(apply(recipe, [raw, objects]).values, np.array(expected, "f4"))
+    assert levels_of_entry(data) == {lv for sets in jets if sets for lv in sets[0][1]}
 
 
 def test_b_tags_are_discriminators(phys14):
@@ -341,7 +445,7 @@ def test_labels_are_looked_for_until_there_is_an_object():
 
 def test_a_flat_file_has_no_labels(opened_file):
     opened = opened_file("cms_demo_syn/parent_0.root", "miniaod")
-    assert opened.format.data_names(opened.tree) == {"labels": {}, "menus": {}}
+    assert opened.format.data_names(opened.tree) == {"labels": {}, "menus": {}, "classes": {}}
 
 
 def test_nanoaod_and_atlas_have_no_names_in_their_data(opened_file):
