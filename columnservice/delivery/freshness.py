@@ -12,15 +12,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from columnservice.errors import FileChanged
 from columnservice.model import FileRecord
+from columnservice.reader.replicas import is_remote
 from columnservice.reader.stat import FileStat, stat_file
 
 log = logging.getLogger(__name__)
 Stat = Callable[[str], FileStat]
 # An origin that did not answer is asked again after this share of the usual time.
 RETRY_SHARE = 0.1
+# To one server at a time.
+QUESTIONS = 8
+# A server that refuses sooner is there, and costs no other question anything.
+SLOW_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,17 @@ class Freshness:
         self._clock = clock
         self._lock = threading.Lock()
         self._answers: dict[str, _Answer] = {}
+        self._accused: dict[str, tuple[FileRecord, FileStat]] = {}
         self._asking: dict[str, Future[None]] = {}
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="freshness")
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._silent_until: dict[str, float] = {}
 
     def stop(self) -> None:
         """Ask nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            threads, self._threads = list(self._threads.values()), {}
+        for pool in threads:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def check(self, records: Sequence[FileRecord]) -> bool:
         """Whether all these files are known to be unchanged.
@@ -75,7 +86,7 @@ class Freshness:
             True when every origin confirmed; False when some did not answer (*unverified*).
 
         Raises:
-            FileChanged: a file is another one now.
+            FileChanged: a file is another one now, or was when its origin was last heard of.
         """
         begun = self._clock()
         wait(self._ask(records), timeout=self._wait_seconds)
@@ -90,19 +101,30 @@ class Freshness:
         for record in records:
             answer = self._answers.get(record.url)
             if answer is None or answer.stat is None or not self._is_recent(answer):
+                self._demand_never_accused(record)
                 verified = False
             elif not is_same(record, answer.stat):
-                raise FileChanged(
-                    f"{record.lfn} was replaced at {record.url}: it has "
-                    f"{answer.stat.size_bytes} bytes of time {answer.stat.mtime_seconds} instead "
-                    f"of {record.identity.size_bytes} of {record.mtime_seconds}."
-                )
+                self._accused[record.url] = record, answer.stat
+                raise _changed(record, answer.stat)
+            else:
+                self._accused.pop(record.url, None)
         return verified
 
+    def _demand_never_accused(self, record: FileRecord) -> None:
+        """A file that was found to be another one stays so while its origin is silent."""
+        accused = self._accused.get(record.url)
+        if accused is not None and accused[0] == record:
+            raise _changed(*accused)
+
     def is_known(self, records: Sequence[FileRecord]) -> bool:
-        """Whether ``check`` would have nobody asked."""
-        answers = (self._answers.get(record.url) for record in records)
-        return all(a is not None and a.stat is not None and self._is_recent(a) for a in answers)
+        """Whether ``check`` would have nobody asked, and nothing to complain of."""
+        for record in records:
+            answer = self._answers.get(record.url)
+            if answer is None or answer.stat is None or not self._is_recent(answer):
+                return False
+            if not is_same(record, answer.stat):
+                return False
+        return True
 
     def _differs(self, record: FileRecord, before: float) -> bool:
         """Whether an answer from before some time is of another file."""
@@ -124,17 +146,41 @@ class Freshness:
                 if answer is not None and self._is_recent(answer):
                     continue
                 if url not in self._asking:
-                    self._asking[url] = self._threads.submit(self._ask_one, url)
+                    self._asking[url] = self._pool_of(server_of(url)).submit(self._ask_one, url)
                 waiting.append(self._asking[url])
         return waiting
 
+    def _pool_of(self, server: str) -> ThreadPoolExecutor:
+        """Threads of a server's own: one that hangs keeps no question to others waiting."""
+        if server not in self._threads:
+            self._threads[server] = ThreadPoolExecutor(
+                QUESTIONS, thread_name_prefix=f"freshness {server}"
+            )
+        return self._threads[server]
+
     def _ask_one(self, url: str) -> None:
-        stat = None
+        stat, server, begun = None, server_of(url), self._clock()
         try:
-            stat = self._stat(url)
+            if self._clock() >= self._silent_until.get(server, 0.0):
+                stat = self._stat(url)
         except OSError as error:
             log.warning("cannot ask whether a parent is unchanged: %s", error)
+            if self._clock() - begun > SLOW_SECONDS:
+                # All that wait behind this question would wait as long, each for itself.
+                self._silent_until[server] = self._clock() + RETRY_SHARE * self._revalidate_seconds
         finally:
             with self._lock:
                 self._answers[url] = _Answer(stat, self._clock())
                 self._asking.pop(url, None)
+
+
+def server_of(url: str) -> str:
+    """The server of a URL; empty for a path."""
+    return urlsplit(url).netloc if is_remote(url) else ""
+
+
+def _changed(record: FileRecord, stat: FileStat) -> FileChanged:
+    return FileChanged(
+        f"{record.lfn} was replaced at {record.url}: it has {stat.size_bytes} bytes of time "
+        f"{stat.mtime_seconds} instead of {record.identity.size_bytes} of {record.mtime_seconds}."
+    )

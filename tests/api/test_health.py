@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support.pairs import judged_pair
-from tests.support.site import site
+from tests.support.site import site, template_of
 
 PATIENCE_SECONDS = 120
 EXPECTED = (
@@ -99,11 +99,16 @@ def test_ready_says_what_is_amiss_and_recovers(place):
 
 def test_ready_means_that_workers_live(place):
     until(lambda: place.metric("workers_alive") == 3)
-    for pid in place.workers():
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: place.ready() == 503)
-    assert "workers" in place.service.ask("GET", "/readyz")[1]
-    assert place.service.http.request("GET", place.service.url + "/healthz").status == 200
+    template = template_of(place.service.process.pid)
+    os.kill(template, signal.SIGSTOP)  # or they were back before anybody could look
+    try:
+        for pid in place.workers():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: place.ready() == 503)
+        assert "workers" in place.service.ask("GET", "/readyz")[1]
+        assert place.service.http.request("GET", place.service.url + "/healthz").status == 200
+    finally:
+        os.kill(template, signal.SIGCONT)
     place.demand_right("PFCands_eta")
     until(lambda: place.ready() == 200)
     place.demand_right("PFCands_phi")

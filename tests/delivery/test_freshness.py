@@ -70,6 +70,79 @@ def test_an_origin_that_does_not_answer_leaves_the_file_unverified_and_is_asked_
     assert fresh.check([A])
 
 
+def test_a_replaced_file_is_not_served_because_its_origin_has_fallen_silent():
+    origin = Origin(a=FileStat(11, 6))
+    fresh = origin.freshness()
+    with pytest.raises(FileChanged, match="11 bytes"):
+        fresh.check([A])
+    origin.files.clear()
+    for _ in range(3):
+        origin.now += 200.0
+        with pytest.raises(FileChanged, match="11 bytes"):
+            fresh.check([A])
+    assert not fresh.is_known([A])
+    assert not fresh.check([replace(A, identity=FileIdentity("b", 11), mtime_seconds=6)])
+    origin.files["/a.root"] = FileStat(10, 5)  # the old file is put back
+    origin.now += 200.0
+    assert fresh.check([A])
+    assert fresh.is_known([A])
+
+
+def test_what_is_known_to_differ_is_not_known_to_be_fresh():
+    origin = Origin(a=FileStat(10, 5))
+    fresh = origin.freshness()
+    assert fresh.check([A])
+    assert not fresh.is_known([replace(A, identity=FileIdentity("b", 11))])
+
+
+def test_a_server_that_hangs_is_not_asked_for_each_of_its_files():
+    now, asked = [0.0], []
+
+    def stat(url):
+        asked.append(url)
+        if "silent" in url:
+            now[0] += 20.0
+            raise OSError("timed out")
+        return FileStat(10, 5)
+
+    files = [replace(A, url=f"root://silent:1//{n}.root") for n in range(30)]
+    fresh = Freshness(100.0, 30.0, stat, lambda: now[0])
+    assert not fresh.check(files)
+    assert len(asked) < len(files) / 2
+    assert fresh.check([replace(A, url="root://well:1//a.root")])
+
+
+def test_a_file_that_is_not_there_says_nothing_against_its_server():
+    def stat(url):
+        if "gone" in url:
+            raise OSError("no such file")
+        return FileStat(10, 5)
+
+    fresh = Freshness(100.0, 30.0, stat, lambda: 0.0)
+    assert not fresh.check([replace(A, url="root://a:1//gone.root")])
+    assert fresh.check([replace(A, url="root://a:1//here.root")])
+
+
+def test_questions_to_a_server_that_hangs_hold_up_no_others():
+    thaw = threading.Event()
+
+    def stat(url):
+        if "silent" in url:
+            thaw.wait(60)
+        return FileStat(10, 5)
+
+    fresh = Freshness(100.0, 0.01, stat)
+    assert not fresh.check([replace(A, url=f"root://silent:1//{n}.root") for n in range(30)])
+    patient = replace(A, url="root://well:1//a.root")
+    for _ in range(1000):
+        if fresh.check([patient]):
+            break
+    else:
+        raise AssertionError("the others wait")
+    thaw.set()
+    fresh.stop()
+
+
 def test_a_frozen_origin_does_not_hold_a_request_back():
     thaw = threading.Event()
     asked = threading.Event()
