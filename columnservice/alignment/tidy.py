@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+# Begins the names of files that are being written; what a killed process left is swept up.
+UNFINISHED = ".new-"
 # What was used so lately may be about to be used again: a task may stand between two looks at it.
 SPARED_SECONDS = 3600.0
 TIDY_SECONDS = 600.0
@@ -69,6 +71,16 @@ class Indexes:
         """What all indexes took when it was last looked."""
         return self._size_bytes
 
+    def _sweep(self, now_seconds: float) -> int:
+        """Remove what was never finished; returns how many files that were."""
+        removed = 0
+        for path in self._directory.glob(f"**/{UNFINISHED}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if now_seconds - path.stat().st_mtime > SPARED_SECONDS:
+                    path.unlink()
+                    removed += 1
+        return removed
+
     def tidy(self) -> int:
         """Remove the longest unused beyond the limit, but for what was used lately.
 
@@ -84,7 +96,7 @@ class Indexes:
             self._tidied_seconds = now
             found = sorted(_indexes(self._directory), key=lambda index: index.used_seconds)
             self._size_bytes = sum(index.size_bytes for index in found)
-            removed = 0
+            removed = self._sweep(now)
             for index in found:
                 spared = now - index.used_seconds < SPARED_SECONDS
                 if self._size_bytes <= self._limit_bytes or spared:

@@ -70,3 +70,13 @@ def test_an_index_on_a_disk_that_cannot_be_written_is_used_all_the_same(tmp_path
 
     monkeypatch.setattr(tidy.os, "utime", refuse)
     assert open_arrow(path).equals(BATCH)
+
+
+def test_what_a_killed_process_left_unfinished_is_swept_up(tmp_path):
+    index(tmp_path, "a", 60)
+    old, new = (tmp_path / "takes" / f".new-{n}" for n in ("old", "new"))
+    for path, age in ((old, 2 * SPARED_SECONDS), (new, 60)):
+        path.write_bytes(b"half")
+        os.utime(path, (NOW, NOW - age))
+    assert Indexes(tmp_path, 10**9, lambda: NOW).tidy() == 1
+    assert (old.exists(), new.exists()) == (False, True)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import urllib3
 
+from columnservice.alignment.files import open_arrow
 from columnservice.cache import PieceCache
 from columnservice.demo.process import free_port
 from columnservice.settings import Settings
@@ -149,6 +150,9 @@ def demand_clean(home: Path, settings: Settings) -> None:
     assert cache.stats().damaged == 0
     cache.close()
     assert list((settings.cache_dir / "incoming").iterdir()) == []
+    indexes = list(settings.index_dir.glob("**/*.arrow"))
+    assert indexes
+    assert all(open_arrow(path) is not None for path in indexes)
 
 
 def soak(folder: Path, kills: int) -> None:
