@@ -12,12 +12,17 @@ import dask
 import numpy as np
 import pyarrow as pa
 import pytest
+import uproot
 from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
 import columnservice
 from columnservice import wire
 from columnservice.alignment.match import nothing
+from columnservice.model import Keys
+from tests.integration.test_every_column import same
+from tests.integration.test_uploads import put, stream_of
 from tests.support.selected import write_selected
+from tests.support.service import running_service
 from tests.support.truth import Parent, expected
 
 MINI = "cms/miniaodsim_phys14_10ev.root"
@@ -31,7 +36,10 @@ COLLECTIONS = {
     "GenJet": "slimmedGenJets",
     "GenPart": "prunedGenParticles",
     "SV": "slimmedSecondaryVertices",
+    "PFCand": "PFCands",
 }
+# Particles along the beam, whose eta no half can hold; candidates in doubt (none is wrong).
+UNMATCHED = {"GenPart": 22, "PFCand": 0}
 ROWS = [4, 9, -1, 0, 7, 2, 5, 1, 8]
 
 
@@ -75,7 +83,7 @@ def test_selected_shuffled_rounded_objects_find_what_they_were_made_from(service
     flat = found[index].values
     assert wrong == 0
     assert np.array_equal(found[f"{local}_hasMatch"].values, flat >= 0)
-    assert (flat < 0).sum() <= {"GenPart": 22}.get(local, 0)
+    assert (flat < 0).sum() <= UNMATCHED.get(local, 0)
 
 
 @pytest.mark.parametrize("local", COLLECTIONS)
@@ -138,6 +146,63 @@ def test_how_well_objects_match_is_told_by_summary_columns_and_command(service, 
     assert f"match of Jet with slimmedJets: {told['Jet']['told']}" in done.stdout
 
 
+def test_objects_of_events_without_a_parent_are_null(service, made):
+    _, batch = answer(service, ["Muon_hasMatch", "slimmedMuons_pt"])
+    absent = [row < 0 for row in ROWS]
+    assert any(absent)
+    assert batch.column("local:Muon").is_null().to_pylist() == absent
+    assert batch.column("slimmedMuons").is_null().to_pylist() == absent
+
+
+def test_a_file_known_by_its_keys_only_is_told_to_be_registered(service, made):
+    _, truth = made
+    with uproot.open(truth.path) as file:
+        found = file["Events"].arrays(["run", "luminosityBlock", "event"], library="np")
+    keys = Keys(*(np.ascontiguousarray(v[:5]) for v in found.values()))
+    digest = wire.keys_digest(keys)
+    status, _ = put(service, "matched", digest, stream_of(keys))
+    assert status == 201
+    body = {"file": digest, "start": 0, "stop": 5, "columns": ["Muon_hasMatch"]}
+    status, problem = service.ask("POST", "/v1/datasets/matched/columns/query", body)
+    assert (status, problem["title"]) == (422, "UnsupportedColumn")
+    assert "columnservice dataset add" in problem["remedy"]
+    assert service.data("matched", digest, 0, 5, ["slimmedMuons_pt"])
+
+
+def test_a_cache_that_keeps_nothing_changes_no_value(service, made, data_dir, tmp_path):
+    _, truth = made
+    names = ["Muon_slimmedMuonsIdx", "Muon_qx3", "slimmedMuons_pt", "PFCand_dz", "Jet_matchDR"]
+    right, _ = answer(service, names)
+    small = {"COLUMNSERVICE_CACHE_LIMIT_BYTES": "10000"}
+    with running_service(tmp_path / "home", [data_dir, truth.path.parent], small) as other:
+        other.register("matched_mini", "miniaod", [data_dir / MINI])
+        other.register("matched", "nanoaod", [truth.path], parent="matched_mini")
+        for _ in range(2):
+            found, _ = answer(other, names)
+            assert all(same(found[name], right[name]) for name in names)
+
+
+def test_the_report_names_what_a_column_was_computed_from(service, made):
+    _, truth = made
+    columns = columnservice.connect(service.url)
+    events = events_of(columns, truth, "virtual", columns=["Muon_*"])
+    assert ak.sum(events.Muon.hasMatch) > 0
+    [told] = columns.report(clear=True).record["datasets"].values()
+    assert {"Muon_hasMatch", "Muon_slimmedMuonsIdx", "Muon_eta", "slimmedMuons_eta"} <= set(
+        told["recipes"]
+    )
+    assert told["derived"]["Muon_hasMatch"] == ["Muon_slimmedMuonsIdx"]
+
+
+def test_events_without_a_parent_are_an_error_by_default(service, made):
+    _, truth = made
+    columns = columnservice.connect(service.url)
+    told = columns.nanoevents(Nano, dataset="matched", columns=["Muon_*"])
+    events = NanoEventsFactory.from_root({str(truth.path): "Events"}, **told).events()
+    with pytest.raises(Exception, match="1 of 9 events"):
+        ak.to_list(events.Muon.qx3)
+
+
 class Nano(NanoAODSchema):
     """NanoAODSchema without its warnings about what a small file lacks."""
 
@@ -150,10 +215,8 @@ class Nano(NanoAODSchema):
     }
 
 
-def events_of(service, truth, mode, **options):
-    told = columnservice.connect(service.url).nanoevents(
-        Nano, dataset="matched", missing="mask", **options
-    )
+def events_of(connected, truth, mode, **options):
+    told = connected.nanoevents(Nano, dataset="matched", missing="mask", **options)
     return NanoEventsFactory.from_root({str(truth.path): "Events"}, mode=mode, **told).events()
 
 
@@ -161,7 +224,7 @@ def events_of(service, truth, mode, **options):
 def test_coffea_has_parent_fields_on_local_muons_in_every_mode(service, made, mode):
     parent, truth = made
     columns = ["Muon_*", "Jet_matchDR", "slimmedMuons_p*"]
-    events = events_of(service, truth, mode, columns=columns)
+    events = events_of(columnservice.connect(service.url), truth, mode, columns=columns)
     arrays = [
         events.Muon.pt,
         events.Muon.qx3,

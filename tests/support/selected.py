@@ -13,7 +13,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from tests.support.truth import Parent
+from tests.support.truth import Parent, as_awkward
 
 ROUNDED = ("pt", "eta", "phi", "mass")
 KEPT = (*ROUNDED, "pdgId", "status")
@@ -65,7 +65,7 @@ def write_selected(
     index: dict[str, list[list[int]]] = {}
     for local, source in collections.items():
         fields = [f for f in KEPT if f"{source}_{f}" in parent.columns]
-        values = {f: parent.branch(parent.columns[f"{source}_{f}"].recipe.reads[0]) for f in fields}
+        values = {f: as_awkward(parent.ragged(f"{source}_{f}")) for f in fields}
         counts = ak.num(values["pt"]).to_list()
         # An event that the parent lacks has objects all the same: those of another row.
         events = [r if r >= 0 else 0 for r in rows]
@@ -119,7 +119,7 @@ def write_selected_physlite(
     index: dict[str, list[list[int]]] = {}
     for local, source in containers.items():
         values = {
-            f: parent.branch(parent.columns[f"{source}.{f}"].recipe.reads[0])
+            f: as_awkward(parent.ragged(f"{source}.{f}"))
             for f in ("pt", "eta", "phi", "charge")
             if f"{source}.{f}" in parent.columns
         }
