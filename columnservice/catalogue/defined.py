@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from columnservice import wire
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.naming import Belonging, belonging
 from columnservice.errors import BadExpression, ColumnServiceError, UnsupportedColumn
@@ -124,7 +124,7 @@ def offered(
     name, root = definition.name, program.root
     where = belonging(name, root.axes, program.inputs, known, format_name)
     doc = _told(definition.doc, definition.unit, definition.author, definition.version)
-    inputs = [wire.column_to_json(known.columns[n]) for n in program.inputs]
+    inputs = [_kind(known.columns[n]) for n in program.inputs]
     parameters = (
         ("text", program.text),
         ("columns", json.dumps(inputs, sort_keys=True)),
@@ -132,6 +132,20 @@ def offered(
     )
     derivation = Derivation(name, program.inputs, "expression", parameters, definition.version)
     return OfferedColumn(_column(name, root.dtype, where, doc, program.text), None, derivation)
+
+
+def _kind(column: Column) -> dict[str, Any]:
+    """What an expression must know of a Column, and nothing that may change beside it."""
+    told = {
+        "name": column.name,
+        "members": [{"name": m.name, "dtype": m.dtype} for m in column.members],
+        "depth": column.depth,
+        "collection": column.collection,
+        "field": column.field,
+        "shape": column.shape,
+        "origin": column.origin,
+    }
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _of_definition(definition: Definition, format_name: FormatName) -> _Computed:

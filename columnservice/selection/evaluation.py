@@ -32,7 +32,7 @@ from columnservice.selection.reductions import item_rows, picked, reduce_lists
 from columnservice.selection.spaces import Spaces
 
 MOST_OBJECTS = 100_000
-MOST_OBJECTS_PER_EVENT = 50_000_000
+MOST_OBJECTS_PER_EVENT = 5_000_000
 
 
 def _idle() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from columnservice.catalogue.columns import columns_of
@@ -170,6 +172,20 @@ def test_the_digest_knows_everything_that_decides_the_values(nano):
     assert parameters["text"] == "Muon_pt + 1"
     assert parameters["language"] == 1
     assert '"dtype": "float32"' in parameters["columns"]
+
+
+def test_the_digest_knows_nothing_else(nano):
+    define(nano, "nano", draft("Muon_a", "Muon_pt + 1"))
+    digest = column(nano, "Muon_a").derivation.digest
+    told = tuple(
+        replace(o, column=replace(o.column, doc="told anew", cost_bytes=7.5)) for o in LOCAL.columns
+    )
+    other = ColumnSet("98" * 16, told)
+    nano.remove_files("nano", [record(2).url])
+    nano.add_files("nano", [record(2).url])
+    nano.record_file("nano", record(2, LumiRange(1, 1, 1), columnset=other), other)
+    assert column(nano, "Muon_pt").column.doc == "told anew"
+    assert column(nano, "Muon_a").derivation.digest == digest
 
 
 FITTING = {

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import uproot
-from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
+from coffea.nanoevents import NanoAODSchema, NanoEventsFactory, PHYSLITESchema
 
 import columnservice
 from columnservice.errors import BadExpression, ColumnExists, ColumnInUse, UnknownColumn
@@ -258,3 +258,37 @@ def test_the_real_pair_agrees_with_loops_too(service, data_dir):
     right = isolations(direct, take)
     assert sum(len(r) for r in right) > 3
     same(events.Muon.pfIso.to_list(), right)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping .* as it is:UserWarning")
+def test_atlas_columns_stand_in_their_containers(service, data_dir):
+    pair = data_dir / "atlas_demo_pair"
+    local = pair / "local_physlite_21.2.108_40ev.root"
+    service.register("defined_daod", "physlite", [pair / "parent_physlite_100ev.root"])
+    service.register("defined_lite", "physlite", [local], parent="defined_daod")
+    here = columnservice.connect(service.url)
+    dataset = here.dataset("defined_lite")
+    dataset.define(
+        "AnalysisElectronsAuxDyn.nearJet", "min(dR(AnalysisElectrons, AnalysisJets), default=9)"
+    )
+    dataset.define("nHardJets", "count(AnalysisJets[AnalysisJetsAuxDyn.pt > 5e4])")
+    dataset.define("EventInfoAuxDyn.ht", "sum(AnalysisJetsAuxDyn.pt)")
+    with pytest.raises(BadExpression, match=r"Call it AnalysisJetsAuxDyn\.x"):
+        dataset.define("AnalysisMuonsAuxDyn.x", "AnalysisJetsAuxDyn.pt")
+    told = here.nanoevents(PHYSLITESchema, dataset="defined_lite")
+    events = NanoEventsFactory.from_root({str(local): "CollectionTree"}, **told).events()
+    tree = uproot.open(local)["CollectionTree"]
+    jet, electron = (
+        {f: tree[f"Analysis{name}AuxDyn.{f}"].array() for f in ("pt", "eta", "phi")}
+        for name in ("Jets", "Electrons")
+    )
+    assert np.asarray(events.nHardJets).tolist() == ak.sum(jet["pt"] > 5e4, axis=1).to_list()
+    assert np.allclose(np.asarray(events.EventInfo.ht), ak.sum(jet["pt"], axis=1), rtol=1e-5)
+    for event in range(40):
+        near = events.Electrons.nearJet[event].to_list()
+        assert len(near) == len(electron["pt"][event])
+        for number, found in enumerate(near):
+            around = jet["phi"][event] - electron["phi"][event][number]
+            around = (around + np.pi) % (2 * np.pi) - np.pi
+            apart = np.hypot(jet["eta"][event] - electron["eta"][event][number], around)
+            assert abs(found - ak.min(apart)) < 1e-4
