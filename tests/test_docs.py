@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 from tests.support.service import running_service
 
 FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NOT_RUN = ("events.PFCands.pt", "git clone", "make demo", "COLUMNSERVICE_XCACHES=")
+NOT_RUN = ("events.PFCands.pt", "git clone", "make demo", "COLUMNSERVICE_XCACHES=", "entry-points")
 PAGES = ("README.md", "docs/analysts.md", "docs/administrators.md")
 
 
