@@ -114,7 +114,7 @@ def _of_line(line: Line, name: str, place: Column, leaves: Mapping[str, Leaf]) -
         BranchRead(leaf.path, raw=member in RAW_MEMBERS)
         for member, leaf in zip(line.names, sources, strict=True)
     )
-    source = ", ".join(read.path for read in reads)
+    source = ", ".join(dict.fromkeys(read.path for read in reads))
     column = replace(
         place, name=name, members=members, field=line.field, doc=line.doc, source=source
     )

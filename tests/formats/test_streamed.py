@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from types import SimpleNamespace
 
@@ -174,6 +175,55 @@ def test_taus_with_three_prongs_have_the_secondary_vertex(phys14):
     assert (modes[vertex] >= 10).all()
     assert (length[~vertex] == 0).all()
     assert vertex.any()
+
+
+def whole_candidates(opened, values, objects):
+    """Rows of ``vector<pat::PackedCandidate>`` as ROOT writes them, after a file's own description.
+
+    Args:
+        opened: the file that describes the class.
+        values: by member's name, of all objects; those that are not there are 0.
+        objects: offsets of the rows.
+    """
+    [described] = opened.directory.file.streamers["pat::PackedCandidate"].values()
+    codes = {1: "b", 2: "h", 3: "i", 5: "f", 11: "B", 12: "H", 13: "I", 18: "?"}
+    rows = []
+    for start, stop in itertools.pairwise(objects.tolist()):
+        count = stop - start
+        head = 0x4009, described.member("fClassVersion"), count
+        data = struct.pack(">HHI", *head)
+        for part in described.elements if count else ():
+            code, name = part.member("fType"), part.member("fName")
+            if code == 62:
+                data += (struct.pack(">IH", 0x40000000 | 8, 11) + bytes(6)) * count
+            elif code:
+                held = values[name][start:stop].tolist() if name in values else [0] * count
+                data += struct.pack(f">{count}{codes[code]}", *held)
+        rows.append(np.frombuffer(struct.pack(">I", 0x40000000 | len(data)) + data, np.uint8))
+    offsets = np.concatenate(([0], np.cumsum([len(row) for row in rows])))
+    return plain(np.concatenate(rows), offsets)
+
+
+def test_packed_candidates_that_are_stored_whole_are_decoded_like_those_that_are_split(
+    phys14, mini2018
+):
+    """Real candidates, put into the bytes of 2018's lostTracks by the rules of the other tests."""
+    raw = {
+        o.column.field + "_": phys14.column(o.column.name).values
+        for o in phys14.readable()
+        if o.column.collection == "PFCandsRaw" and o.column.depth == 1 and o.column.field
+    }
+    raw["pvRefKey_"] = phys14.column("PFCands_pvIdx").values.view("u4")
+    bytes_ = whole_candidates(mini2018, raw, phys14.column("PFCands_pt").offsets[0])
+    for field in ("pt", "eta", "phi", "mass", "pdgId", "charge", "dxy", "dz", "dphi", "pvIdx"):
+        recipe = mini2018.offered[f"LostTracks_{field}"].recipe
+        found = apply(recipe, [bytes_] * len(recipe.reads))
+        truth = phys14.column(f"PFCands_{field}")
+        np.testing.assert_array_equal(found.offsets[0], truth.offsets[0])
+        np.testing.assert_array_equal(found.values, truth.values, err_msg=field)
+        assert found.values.dtype == truth.values.dtype
+    counts = mini2018.offered["nLostTracks"].recipe
+    np.testing.assert_array_equal(apply(counts, [bytes_]).values, phys14.column("nPFCands").values)
 
 
 FRACTIONS = {
