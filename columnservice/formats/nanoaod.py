@@ -97,8 +97,9 @@ def _fields(ntuple: NTuple) -> Iterator[_Source]:
         if _STORE.fullmatch(field.parts[0]) or inner or field.is_record:
             continue
         record = None if len(field.parts) == 1 else f"n{field.parts[0]}"
-        counter = record or counters.get(field.axes[:1])
-        yield _Source("_".join(field.parts), path, field.doc, field.found, counter)
+        counter, name = record or counters.get(field.axes[:1]), "_".join(field.parts)
+        own = f"n{name}" if counter == f"n{name}" else None
+        yield _Source(name, path, field.doc, field.found, None if own else counter, own)
 
 
 def _shape(source: _Source, tree: TTree | NTuple) -> str:

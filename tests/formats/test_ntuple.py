@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -216,3 +217,21 @@ def test_a_damaged_list_of_pages_is_damage(data_dir, tmp_path):
     here = FileLocation("bad", (str(tmp_path / "bad.root"),), "Events")
     with pytest.raises(DamagedFile):
         FilePool().serve(here, lambda opened: opened.tree.num_entries)
+
+
+def test_importers_files_offer_what_the_tree_does_but_for_the_type_of_counts():
+    """The importer shows every counter as uint32: of a tree that counts in int32, others differ."""
+    folder = Path(__file__).parent / "data"
+    here = Opened(folder / "imported_ntuple.root", "nanoaod")
+    there = Parent(folder / "imported_tree.root", "nanoaod")
+    assert len(here.tree.cluster_starts) > 3
+    assert here.offered["nJet"].column.type == "uint32"
+    assert there.columns["nJet"].column.type == "int32"
+    assert {n: told(o) for n, o in here.offered.items() if n != "nJet"} == {
+        n: told(o) for n, o in there.columns.items() if n != "nJet"
+    }
+    assert here.offered["Tau_pt"].column.shape == "Tau"
+    for name, values in here.columns(here.ok).items():
+        wanted = there.ragged(name)
+        assert all(map(np.array_equal, values.offsets, wanted.offsets)), name
+        assert np.array_equal(values.values, wanted.values), name
