@@ -17,12 +17,14 @@ from columnservice.model import (
     REFERENCE_PREFIX,
     Column,
     ColumnSet,
+    Member,
     OfferedColumn,
     Origin,
 )
 from columnservice.selection.installed import installed
 
 RECOGNISED_BY = ("eta", "phi", "pt", "mass", "m")
+_FIT_INT64 = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")
 
 
 def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
@@ -112,11 +114,23 @@ def merged(layouts: Sequence[tuple[ColumnSet, int]], origin: Origin) -> tuple[Of
 def _one(found: Sequence[tuple[OfferedColumn, int]], total: int, origin: Origin) -> OfferedColumn:
     """One Column from its versions in those layouts that have it."""
     offered = [o for o, _ in found]
-    reason = _hindrance([o.column for o in offered], sum(count for _, count in found), total)
-    column = replace(offered[0].column, origin=origin, cost_bytes=mean_cost(found))
+    columns = _reconciled([o.column for o in offered])
+    reason = _hindrance(columns, sum(count for _, count in found), total)
+    column = replace(columns[0], origin=origin, cost_bytes=mean_cost(found))
     if not reason:
         return OfferedColumn(column, offered[0].recipe)
     return OfferedColumn(replace(column, support="unsupported", reason=reason), None)
+
+
+def _reconciled(columns: Sequence[Column]) -> list[Column]:
+    """Counts that Files store as different integers, all as int64.
+
+    NanoAOD counts in uint32 until v11 and in int32 since, ROOT's importer of RNTuples in uint32.
+    """
+    differ = len({c.type for c in columns}) > 1
+    if differ and all(c.counts_of is not None and c.type in _FIT_INT64 for c in columns):
+        return [replace(c, members=(Member("", "int64"),)) for c in columns]
+    return list(columns)
 
 
 def _hindrance(columns: Sequence[Column], files: int, total: int) -> str:

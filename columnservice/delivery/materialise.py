@@ -167,8 +167,12 @@ def _empty(column: Column) -> Ragged:
 
 
 def checked(column: Column, ragged: Ragged, lfn: str) -> Ragged:
-    """A Column's values, if they are what the catalogue promises."""
+    """A Column's values, if they are what the catalogue promises; counts in its wider integer."""
     promised = {m.name: np.dtype(m.dtype) for m in column.members}
+    if column.counts_of is not None and not ragged.depth:
+        wide = promised[""]
+        if ragged.values.dtype != wide and np.can_cast(ragged.values.dtype, wide):
+            ragged = Ragged((), {"": ragged.values.astype(wide)})
     actual = {name: array.dtype for name, array in ragged.content.items()}
     if ragged.depth != column.depth or actual != promised:
         raise DamagedFile(f"{column.name} in {lfn} is not {column.type} as when it was indexed.")

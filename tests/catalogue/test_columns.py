@@ -79,6 +79,17 @@ def test_a_type_that_differs_between_files_is_told(pair):
     assert column.reason == "its type differs between files: float32, int16"
 
 
+def test_counts_in_different_integers_are_offered_in_a_wider_one(pair):
+    def counts(dtype):
+        return offered("nMuon", dtype, counts_of="Muon")
+
+    register(pair, "mini", layout("a", counts("int32")), layout("b", counts("uint32")))
+    column = told(pair, "nano")["nMuon"].column
+    assert (column.support, column.type, column.counts_of) == ("ok", "int64", "Muon")
+    register(pair, "mini", layout("c", counts("uint64")), first=2)
+    assert told(pair, "nano")["nMuon"].column.support == "unsupported"
+
+
 def test_a_collection_that_differs_between_files_is_told(pair):
     one = layout("a", offered("pt", depth=1, shape="Muon"))
     other = layout("b", offered("pt", depth=1, shape="Electron"))

@@ -216,7 +216,9 @@ def test_a_parent_dataset_may_hold_ttrees_and_rntuples(service, folder):
         kinds = {n: a.dtype for n, a in everything.items() if n != "Muon"}
         file.mktree("Events", {**kinds, "Muon": "var * {pt: float32, dxy: float32}"})
         file["Events"].extend({n: a[:30] for n, a in everything.items()})
-    write_ntuple(second, "Events", {n: a[30:] for n, a in everything.items()}, cluster_rows=7)
+    lists = {**keys, "fixedGridRhoFastjetAll": rho, "nMuon": counts.astype("u4")}
+    lists |= {f"Muon_{f}": muons[f] for f in muons.fields}
+    write_ntuple(second, "Events", {n: a[30:] for n, a in lists.items()}, cluster_rows=7)
     order = rng.permutation(60)
     write_ntuple(
         local, "Events", {n: a[order] for n, a in {**keys, "fixedGridRhoFastjetAll": rho}.items()}
@@ -226,6 +228,7 @@ def test_a_parent_dataset_may_hold_ttrees_and_rntuples(service, folder):
     assert summary["coverage"] == {"events": 60, "with_parent": 60}
     columns = offered(service, "rn_half")
     assert [c.name for c in columns] == ["nMuon", "Muon_pt", "Muon_dxy"]
+    assert columns[0].type == "int64"  # int32 in the TTree, uint32 in the RNTuple
     names = [c.name for c in columns]
     answer = answer_of(service.data("rn_half", service.uuids("rn_half")[0], 5, 55, names), columns)
     wanted = muons[order][5:55]
