@@ -25,6 +25,7 @@ from columnservice.model import Dataset, FormatName
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 MOST_FILES = 100_000
 FOLLOWERS = 1000
+LISTERS = 16
 
 
 class ManifestFile(BaseModel):
@@ -89,13 +90,24 @@ def list_datasets(
     return {"datasets": [_summary(house, dataset.name) for dataset in known]}
 
 
+@cache
+def _listers() -> CapacityLimiter:
+    """Threads that list directories: a storage that does not answer keeps nobody else waiting."""
+    return CapacityLimiter(LISTERS)
+
+
 @router.post("", status_code=201)
-def add_dataset(new: NewDataset, house: Home, caller: Caller) -> dict[str, Any]:
+async def add_dataset(new: NewDataset, house: Home, caller: Caller) -> dict[str, Any]:
     """Register a Dataset; its Files are opened in the background."""
     demand_write(caller, new.name)
-    urls, declared = _expanded(house, new.files), _declared(house, new.manifest)
-    house.catalogue.add_dataset(Dataset(new.name, new.format, new.parent))
-    return _add(house, new.name, urls, declared)
+    dataset = Dataset(new.name, new.format, new.parent)
+
+    def work() -> dict[str, Any]:
+        urls, declared = _expanded(house, new.files), _declared(house, new.manifest)
+        house.catalogue.add_dataset(dataset)
+        return _add(house, new.name, urls, declared)
+
+    return await to_thread.run_sync(work, limiter=_listers())
 
 
 def _add(house: House, name: str, urls: list[str], declared: list[ManifestEntry]) -> dict[str, Any]:
@@ -146,11 +158,15 @@ def list_files(name: str, house: Home, caller: Caller) -> dict[str, Any]:
 
 
 @router.post("/{name}/files", status_code=201)
-def add_files(name: str, new: NewFiles, house: Home, caller: Caller) -> dict[str, Any]:
+async def add_files(name: str, new: NewFiles, house: Home, caller: Caller) -> dict[str, Any]:
     """Add Files to a Dataset; those that failed before are tried again."""
     demand_write(caller, name)
-    house.catalogue.dataset(name)
-    return _add(house, name, _expanded(house, new.files), _declared(house, new.manifest))
+
+    def work() -> dict[str, Any]:
+        house.catalogue.dataset(name)
+        return _add(house, name, _expanded(house, new.files), _declared(house, new.manifest))
+
+    return await to_thread.run_sync(work, limiter=_listers())
 
 
 @router.delete("/{name}/files", status_code=200)

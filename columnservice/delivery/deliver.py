@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.assemble import Standing
 from columnservice.delivery.freshness import Freshness
+from columnservice.delivery.intake import Intake
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.parts import Parts
 from columnservice.delivery.places import Places, Share
@@ -27,7 +28,7 @@ from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
 from columnservice.delivery.plans import Planned, Plans, planned
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
-from columnservice.delivery.uploads import record_of
+from columnservice.delivery.uploads import Upload, is_digest, is_kept, record_of
 from columnservice.delivery.workers import Workers
 from columnservice.errors import Unavailable
 from columnservice.model import Dataset, FileRecord, Ragged
@@ -57,6 +58,7 @@ class Delivery:
         self._metrics = metrics
         self._plans = Plans(catalogue)
         self._parts = Parts(cache, workers, registrar.examiner, settings.index_dir, metrics)
+        self._intake = Intake(catalogue, settings.index_dir, registrar.examiner, self._begin_alone)
         self._places = Places(settings.queue_limit)
         # A thread for each place: who has one never waits for a thread.
         self._threads = ThreadPoolExecutor(settings.queue_limit, thread_name_prefix="make")
@@ -105,7 +107,7 @@ class Delivery:
             Unavailable: too many wait already, or the service ends.
         """
         opened: Future[Stream] = Future()
-        known = self._plans.recall(request)
+        known = self._known(request)
         if known is not None:
             opened.set_result(self._stream(known))
             return opened
@@ -120,12 +122,19 @@ class Delivery:
 
     def at_hand(self, request: ColumnRequest) -> bool:
         """Whether ``open``, and all batches of its stream, need neither a disk nor a thread."""
-        known = self._plans.recall(request)
+        known = self._known(request)
         return (
             known is not None
             and self._parts.at_hand(known.plan.parts)
             and self._freshness.is_known(known.plan.parents)
         )
+
+    def _known(self, request: ColumnRequest) -> Planned | None:
+        """What is remembered of a request; its uploaded keys, if any, must be there still."""
+        known = self._plans.recall(request)
+        if known is None or not is_digest(request.file):
+            return known
+        return known if is_kept(self._settings.index_dir, request.file) else None
 
     def _open_later(
         self, request: ColumnRequest, parent: Dataset, record: FileRecord
@@ -136,8 +145,25 @@ class Delivery:
             self._registrar.open_declared(parent, record.lumis)
             return self._stream(self._planned(request))
 
+        return self._begin_alone(work)
+
+    def accept(self, dataset: str, upload: Upload) -> Future[dict[str, Any]]:
+        """Examine the uploaded EventKeys of a file, once however many send them.
+
+        Raises:
+            UnknownDataset: there is none of that name.
+            Unavailable: too many wait already, or the service ends.
+        """
+        return self._intake.accept(dataset, upload)
+
+    def _begin_alone(self, work: Callable[[], T]) -> Future[T]:
+        """Have work done that is no part of a reply; it takes a place like any other.
+
+        Raises:
+            Unavailable: there is none, or the service ends.
+        """
         share = Share(self._places)
-        future = self._begin(share, work)
+        future = None if self._draining else self._begin(share, work)
         if future is None:
             raise self._turned_away()
         future.add_done_callback(lambda _: share.close())

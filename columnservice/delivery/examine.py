@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from columnservice.alignment.eventindex import eventindex_path
 from columnservice.alignment.tidy import Indexes
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.check import check
@@ -135,18 +134,12 @@ class Examiner:
 
         Raises:
             RequestError: the Dataset has no parent.
-            WrongParent: the file is of another sample; nothing of it is kept.
+            WrongParent: the file is of another sample; no note of it is kept.
         """
         if dataset.parent is None:
             raise RequestError(f"{dataset.name} has no parent dataset.", "Register one.")
-        index_dir = self._settings.index_dir
-        path = write_upload(index_dir, upload)
-        try:
-            _, result = self.examine(dataset, upload.record, (), str(path))
-        except ColumnServiceError:
-            path.unlink(missing_ok=True)
-            eventindex_path(index_dir, upload.record.identity).unlink(missing_ok=True)
-            raise
+        path = write_upload(self._settings.index_dir, upload)
+        _, result = self.examine(dataset, upload.record, (), str(path))
         assert result is not None
         return remember(self._catalogue, dataset.name, upload, result)
 

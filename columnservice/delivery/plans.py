@@ -15,7 +15,6 @@ from typing import Any
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.plan import ColumnRequest, Plan
 from columnservice.delivery.provenance import provenance_of, state_of
-from columnservice.delivery.uploads import is_digest
 
 MOST_PARTS = 20_000
 """Partitions of all Plans that are remembered; each takes a few kilobytes."""
@@ -56,7 +55,7 @@ class _Known:
 class Plans:
     """Plans by request, the least recently used forgotten first; thread-safe.
 
-    Files that are known by uploaded keys only are left out: their record is no part of a Dataset.
+    All that a Plan takes from uploaded keys follows from their digest, which is in the request.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -90,13 +89,12 @@ class Plans:
         # Asked before: what changes while the Plan is made must not be taken for known.
         edition = self._catalogue.edition(names)
         made = work()
-        if not is_digest(request.file):
-            self._forget(request)
-            with self._lock:
-                self._known[request] = _Known(names, edition, made)
-                self._parts += len(made.plan.parts)
-                while self._parts > MOST_PARTS:
-                    self._drop(next(iter(self._known)))
+        self._forget(request)
+        with self._lock:
+            self._known[request] = _Known(names, edition, made)
+            self._parts += len(made.plan.parts)
+            while self._parts > MOST_PARTS:
+                self._drop(next(iter(self._known)))
         return made
 
     def _forget(self, request: ColumnRequest) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from columnservice.delivery.plan import Plan
-from columnservice.model import digest_of
+from columnservice.model import FileLocation, digest_of
 
 
 def state_of(plan: Plan) -> str:
@@ -19,6 +20,13 @@ def state_of(plan: Plan) -> str:
     names = [c.name for c in plan.columns]
     # Events that seem to have no parent may stand in files that cannot be used at present.
     return digest_of("reply", request.start, request.stop, names, parts, plan.unusable_parents)
+
+
+def servers_of(location: FileLocation) -> list[str]:
+    """Where a file is read, in order of preference: ``root://host:port``, or ``local``."""
+    parts = (urlsplit(url) for url in location.replicas)
+    found = (f"{p.scheme}://{p.netloc.rpartition('@')[2]}" if p.netloc else "local" for p in parts)
+    return list(dict.fromkeys(found))
 
 
 def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
@@ -38,7 +46,10 @@ def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
     return {
         "parent": parent,
         "take": plan.join.take,
-        "parents": [{"lfn": r.lfn, **asdict(r.identity)} for r in plan.parents],
+        "parents": [
+            {"lfn": r.lfn, **asdict(r.identity), "servers": servers_of(location)}
+            for r, location in zip(plan.parents, plan.join.parents, strict=True)
+        ],
         "recipes": recipes,
         "derived": {w.column.name: list(w.derivation.inputs) for w in derived},
     }

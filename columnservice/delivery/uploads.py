@@ -16,6 +16,7 @@ import pyarrow as pa
 from columnservice import wire
 from columnservice.alignment.eventindex import eventindex_path, write_eventindex
 from columnservice.alignment.files import write_arrow
+from columnservice.alignment.tidy import note_use
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.tasks import CheckResult
 from columnservice.errors import RequestError, UnknownFile
@@ -109,6 +110,33 @@ def write_upload(index_dir: Path, upload: Upload) -> Path:
     return path
 
 
+def is_kept(index_dir: Path, digest: str) -> bool:
+    """Whether all files of an upload are there; asking counts as a use of them.
+
+    The Witness values are needed whenever a parent is added: keys without them are worth nothing.
+    """
+    paths = _files(index_dir, digest)
+    for path in paths:
+        note_use(path)
+    return all(path.exists() for path in paths)
+
+
+def is_noted(catalogue: Catalogue, digest: str) -> bool:
+    """Whether any Dataset keeps an upload with this digest."""
+    key = f"{UPLOADS}/{digest}"
+    return any(catalogue.note(d.name, key) is not None for d in catalogue.datasets())
+
+
+def forget_files(index_dir: Path, digest: str) -> None:
+    """Remove the files of an upload."""
+    for path in _files(index_dir, digest):
+        path.unlink(missing_ok=True)
+
+
+def _files(index_dir: Path, digest: str) -> tuple[Path, Path]:
+    return eventindex_path(index_dir, FileIdentity(digest, 0)), witness_path(index_dir, digest)
+
+
 def remember(
     catalogue: Catalogue, dataset: str, upload: Upload, result: CheckResult
 ) -> dict[str, Any]:
@@ -125,10 +153,10 @@ def recall(catalogue: Catalogue, index_dir: Path, dataset: str, digest: str) -> 
     """What is kept of an upload.
 
     Raises:
-        UnknownFile: nothing, or its keys are gone.
+        UnknownFile: nothing, or its keys or Witness values are gone.
     """
     note: dict[str, Any] | None = catalogue.note(dataset, f"{UPLOADS}/{digest}")
-    if note is None or not eventindex_path(index_dir, FileIdentity(digest, 0)).exists():
+    if note is None or not is_kept(index_dir, digest):
         raise UnknownFile(
             f"No file with the key digest {digest} in dataset {dataset!r}.",
             "Upload its EventKeys; the client does so by itself.",

@@ -56,6 +56,8 @@ def test_the_same_request_is_worked_out_once(catalogue):
     assert known.recall(request(stop=9)) is None
     assert first.state
     assert first.provenance["parent"] == "far"
+    [parent] = first.provenance["parents"]
+    assert parent["servers"] == ["root://origin:1094"]
 
 
 def _another_parent(catalogue):
@@ -99,12 +101,14 @@ def test_what_changes_while_a_plan_is_made_is_not_taken_for_known(catalogue):
     assert known.recall(asked) is None
 
 
-def test_files_known_by_their_keys_only_are_worked_out_each_time(catalogue):
+def test_files_known_by_their_keys_are_remembered_like_others(catalogue):
     known = Plans(catalogue)
     local = record(7, LUMIS, columnset=LOCAL)
     uploaded = ColumnRequest("near", "0" * 32, 0, 10, ("rho",))
     found = plans.planned(plan(catalogue, request(), local, 5, {}), "far")
     known.make(uploaded, NAMES, lambda: found)
+    assert known.recall(uploaded) is found
+    _another_parent(catalogue)
     assert known.recall(uploaded) is None
 
 
