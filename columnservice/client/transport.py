@@ -206,11 +206,14 @@ class Transport:
             return RequestError(f"{self.url} is not a URL.", "Correct COLUMNSERVICE_URL.")
         except (HTTPError, OSError) as error:
             return self._unreachable(error)
+        whole = False
         try:
             content, whole = _body(response)
         except (ReadTimeoutError, TimeoutError) as error:
             return self._unreachable(error)
         finally:
+            if not whole:
+                response.close()  # what is still under way must not be taken for another answer
             response.release_conn()
         kind = response.headers.get("Content-Type", "")
         etag = response.headers.get("ETag", "")
