@@ -27,6 +27,7 @@
     │   ├── CountsMismatch            409
     │   ├── ProofMismatch             409
     │   ├── WrongParent               409
+    │   ├── ProvenanceChanged         409
     │   └── FileChanged               409
     ├── FunctionFailed                422   a function that the operator installed
     ├── TransportError (OSError)      502   bytes did not arrive: may be retried, may be skipped
@@ -227,6 +228,12 @@ class WrongParent(AlignmentError):
     """A Witness differs: the parent is not the same sample."""
 
     default_remedy = "Register the dataset with the parent that it was made from."
+
+
+class ProvenanceChanged(AlignmentError):
+    """A Column is made otherwise, or from other parents, than a pinned report says."""
+
+    default_remedy = "Leave out pin=… to take what the service makes now, and compare the results."
 
 
 class FileChanged(AlignmentError):

@@ -182,6 +182,7 @@ class Service:
         prefetch: Iterable[Any] | Report = (),
         read_ahead: bool = True,
         eager_limit_bytes: int = EAGER_LIMIT_BYTES,
+        pin: Report | None = None,
     ) -> dict[str, Any]:
         """Arguments for ``NanoEventsFactory.from_root(…, **these)``: columns appear as branches.
 
@@ -199,6 +200,8 @@ class Service:
                 Names of local branches among them are ignored.
             read_ahead: fetch the next range in the background once two neighbours were read.
             eager_limit_bytes: eager mode refuses to load more than this.
+            pin: an earlier report: columns and files that it knows must be made of the same parents
+                by the same recipes, else ProvenanceChanged says what is another one.
 
         Raises:
             RequestError: unknown dataset or column, or another value of ``missing``.
@@ -211,6 +214,7 @@ class Service:
             "prefetch": prefetch,
             "read_ahead": read_ahead,
             "eager_limit_bytes": eager_limit_bytes,
+            "pin": pin,
         }
         options: dict[str, Any] = _plugin().options(self, schema, **choice)
         return options
@@ -229,8 +233,8 @@ class Service:
             fileset: as for the Runner; a path of a JSON file, too.
             processor: as for the Runner.
             missing: as for ``nanoevents``.
-            more: ``columns``, ``prefetch`` and ``read_ahead`` as for ``nanoevents``; all else goes
-                to the Runner (``treename``, ``trace``, ``uproot_options``, …).
+            more: ``columns``, ``prefetch``, ``read_ahead`` and ``pin`` as for ``nanoevents``; all
+                else goes to the Runner (``treename``, ``trace``, ``uproot_options``, …).
 
         Returns:
             What the Runner returns.

@@ -37,7 +37,8 @@ class ColumnClasses(MutableMapping[str, Any]):
     def __dask_tokenize__(self) -> Any:
         o = self._offer
         named = tuple(sorted(o.named.items()))
-        return (type(self).__name__, o.service.url, o.datasets, o.patterns, o.missing, named)
+        pin = None if o.pin is None else o.pin.to_json()
+        return (type(self).__name__, o.service.url, o.datasets, o.patterns, o.missing, named, pin)
 
     def __repr__(self) -> str:
         return f"<uproot's classes with columns of {self._offer.service.url}>"

@@ -122,6 +122,7 @@ class Offer:
         read_ahead: whether the next range is fetched in the background.
         eager_limit_bytes: what eager mode may load.
         named: path of a file → the one Dataset that was named for it.
+        pin: a report that says how every Column must be made; None: as the service makes it.
     """
 
     service: Service
@@ -134,6 +135,7 @@ class Offer:
     read_ahead: bool = True
     eager_limit_bytes: int = EAGER_LIMIT_BYTES
     named: Mapping[str, str] = field(default_factory=dict)
+    pin: Report | None = None
 
     def is_named(self, path: str) -> bool:
         """Whether the user named the one Dataset that a file belongs to."""
@@ -257,13 +259,17 @@ def make_offer(
     read_ahead: bool = True,
     eager_limit_bytes: int = EAGER_LIMIT_BYTES,
     named: Mapping[str, str] | None = None,
+    pin: Report | None = None,
 ) -> Offer:
     """Check a user's arguments and fetch the column lists that they name.
 
     Raises:
-        RequestError: an unknown Dataset or Column, or another value of ``missing``.
+        RequestError: an unknown Dataset or Column, another value of ``missing``, or a ``pin`` that
+            is no Report.
         TransportError: the service did not answer.
     """
+    if pin is not None and not isinstance(pin, Report):
+        raise RequestError(f"pin={pin!r} is not a Report.", "Read one with Report.load(path).")
     if missing not in MISSING:
         raise RequestError(f"missing={missing!r} is not one of {', '.join(map(repr, MISSING))}.")
     patterns = (columns,) if isinstance(columns, str) else columns
@@ -281,6 +287,7 @@ def make_offer(
         read_ahead,
         eager_limit_bytes,
         named or {},
+        pin,
     )
     for catalogue in offer.catalogues:
         _ = catalogue.layout

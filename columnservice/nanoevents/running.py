@@ -22,7 +22,7 @@ from columnservice.nanoevents.schemas import schema_for
 
 METADATA_KEY = "columnservice"
 """Names the Dataset of the service in the metadata of a fileset's entry."""
-_CHOICE = ("columns", "missing", "prefetch", "read_ahead")
+_CHOICE = ("columns", "missing", "prefetch", "read_ahead", "pin")
 
 
 class _Accounted(ProcessorABC):  # type: ignore[misc]

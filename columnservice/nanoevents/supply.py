@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.client.fetching import DataRequest, progress
+from columnservice.client.pins import demand_same
 from columnservice.client.reply import Reply
 from columnservice.client.report import LEDGER
 from columnservice.client.uploads import upload
@@ -117,14 +118,22 @@ class Supply:
         return held
 
     def _account(self, where: Range, names: Iterable[str], held: Holding) -> None:
-        """Write down what is handed out, and say where nobody could vouch for it."""
+        """Write down what is handed out, and say where nobody could vouch for it.
+
+        Raises:
+            ProvenanceChanged: it is not made as the pinned report says.
+        """
         replies: dict[int, tuple[Evidence, list[Column]]] = {}
         for name in (n for n in names if n in self._offered):
             evidence = held[name][1]
             replies.setdefault(id(evidence), (evidence, []))[1].append(self._columns[name])
         url, dataset = self.source
+        path = self._local.path
         for evidence, columns in replies.values():
-            path = self._local.path
+            if self._offer.pin is not None:
+                asked = [column.name for column in columns]
+                told = evidence.provenance
+                demand_same(self._offer.pin, dataset, where.uuid, path, asked, told)
             LEDGER.used(url, dataset, where.uuid, path, columns, evidence.provenance)
         if not all(evidence.verified for _, evidence in held.values()):
             warn_once(

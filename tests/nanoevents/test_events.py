@@ -13,12 +13,15 @@ from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 from coffea.nanoevents.methods import nanoaod
 
 from columnservice.client.report import Report
+from columnservice.errors import ProvenanceChanged, RequestError
+from columnservice.nanoevents.memory import MEMORY
 
 from .small import ROWS, serve_small, write_small
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Missing cross-reference:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:Exception during typetracer tracing:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Performed attempt:UserWarning"),
 ]
 
 TOLD = {
@@ -149,3 +152,51 @@ def test_without_the_service_events_are_as_ever(small, service):
         {str(small.path): "Events"}, schemaclass=NanoAODSchema
     ).events()
     assert not hasattr(plain, "columnservice_report")
+
+
+def test_a_pinned_report_refuses_what_is_made_otherwise(small, service, tmp_path):
+    small.served.provenance = TOLD
+    events = events_of(small.path, service)
+    ak.sum(events.rho)
+    events.columnservice_report().save(tmp_path / "pin.json")
+    pin = Report.load(tmp_path / "pin.json")
+    options = service.nanoevents(BaseSchema, dataset="small", pin=pin, read_ahead=False)
+    options = cloudpickle.loads(cloudpickle.dumps(options))
+    MEMORY.clear()
+    assert len(small.tree(options)["rho"].array()) == ROWS
+    small.served.provenance = {**TOLD, "recipes": {**TOLD["recipes"], "rho": ["r9"]}}
+    assert len(small.tree(options)["rho"].array()) == ROWS  # from memory, as it was made
+    MEMORY.clear()
+    with pytest.raises(ProvenanceChanged, match="the recipe of rho"):
+        small.tree(options)["rho"].array()
+    # What another analysis of this process has read since is held against the pin, too.
+    assert len(small.tree(service.nanoevents(BaseSchema, dataset="small"))["rho"].array()) == ROWS
+    with pytest.raises(ProvenanceChanged):
+        small.tree(options)["rho"].array()
+    assert len(small.tree(options)["npu"].array()) == ROWS
+
+
+def test_a_pinned_run_stops_even_where_bad_files_are_skipped(small, service):
+    small.served.provenance = TOLD
+    fileset = {"small": {"files": {str(small.path): "Events"}}}
+    runner = processor.Runner(
+        executor=processor.IterativeExecutor(status=False), schema=NanoAODSchema, skipbadfiles=True
+    )
+
+    def total(events):
+        return {"rho": float(ak.sum(events.rho))}
+
+    found = service.run(runner, fileset, total)
+    pin = service.report()
+    assert service.run(runner, fileset, total, pin=pin) == found
+    MEMORY.clear()
+    small.served.provenance = {**TOLD, "take": "t2", "parents": []}
+    with pytest.raises(Exception, match="Failed processing") as caught:
+        service.run(runner, fileset, total, pin=pin)
+    assert "m.root gone" in str(caught.value.__cause__)
+
+
+def test_a_pin_is_a_report(service):
+    with pytest.raises(RequestError, match=r"Report.load") as caught:
+        service.nanoevents(NanoAODSchema, pin="report.json")
+    assert "report.json" in str(caught.value)
