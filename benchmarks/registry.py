@@ -80,6 +80,23 @@ ROOMS = (
         {"cold_events": Size(16_000, 400, "events of a cold file, 60 kB each in the parents")},
     ),
     Room(
+        "benchmarks.analysis",
+        (
+            Target("runner/local", 1.15, "<="),
+            Target("first-touch/one-more-local-column", 2.0, "<="),
+            Target("later-touch/one-more-local-column", 0.25, "<="),
+        ),
+        {"analysis_events": Size(8_000, 200, "events of an analysis, 16 kB each")},
+    ),
+    Room(
+        "benchmarks.clients",
+        (Target("clients/slowest-of-mean", 0.5), Target("clients/one-alone", 0.8)),
+        {
+            "clients_events": Size(8_000, 200, "events that the clients ask for, 16 kB each"),
+            "clients_seconds": Size(60, 2, "how long they do"),
+        },
+    ),
+    Room(
         "benchmarks.catalogues",
         (Target("catalogue/files", 3.0, "<="),),
         {

@@ -26,7 +26,7 @@ from columnservice.demo.blocks import Sample
 from columnservice.demo.process import Process, free_port
 
 COLUMNS = ("PFCands_pt", "PFCands_eta", "PFCands_phi", "PFCands_mass")
-SMALL_EVENTS = 10
+SMALL_EVENTS = 64
 LZMA_PART = 4
 """The LZMA file holds one part in so many of the events: reading it takes seconds as it is."""
 

@@ -191,7 +191,7 @@ def write_local(
     """
     with uproot.open({source: "Events"}) as tree:
         scalars = [*KEYS, "fixedGridRhoFastjetAll", "genWeight", "MET_pt", "PV_npvs"]
-        muons = ["Muon_pt", "Muon_eta", "Muon_phi", "Muon_charge"]
+        muons = [f"Muon_{m}" for m in ("pt", "eta", "phi", "mass", "charge")]
         held = tree.arrays([*scalars, *muons])[rows]
     flat = {name: held[name] for name in scalars}
     groups: dict[str, dict[str, ak.Array]] = {
