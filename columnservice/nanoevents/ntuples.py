@@ -7,22 +7,20 @@ fields; what is fetched, and whether it is right, is decided in ``friend``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import awkward as ak
-import numpy as np
 import uproot
-from numpy.typing import NDArray
 from uproot._util import no_filter, unset
 
 from columnservice.errors import RequestError, UnsupportedColumn
 from columnservice.nanoevents.answers import refuse_everything
-from columnservice.nanoevents.layouts import Kind, Layout
-from columnservice.nanoevents.localtree import counts_of, kind_of_form, objects_of
+from columnservice.nanoevents.layouts import Layout
+from columnservice.nanoevents.localntuple import LocalNTuple
 from columnservice.nanoevents.offer import Offer
-from columnservice.nanoevents.remotebranch import entry_range
+from columnservice.nanoevents.remotebranch import RemoteBranch, entry_range
 from columnservice.nanoevents.shown import Shown
 
 RNTUPLE = "ROOT::RNTuple"
@@ -122,7 +120,7 @@ class _ColumnNTuple(Shown):
         )
         if not wanted:
             return form, path
-        forms = [branch.interpretation.awkward_form(None) for branch in wanted.values()]
+        forms = [_keyed(branch.interpretation.awkward_form(None)) for branch in wanted.values()]
         whole = ak.forms.RecordForm(
             [*form.contents, *forms],
             [*form.fields, *wanted],
@@ -164,7 +162,8 @@ class _ColumnNTuple(Shown):
         wanted = {} if virtual else self.columnservice_wanted(names, filter_typename, chosen)
 
         def is_local(field: Any) -> bool:
-            return field.name not in wanted and (chosen is None or bool(chosen(field)))
+            own = not isinstance(field, RemoteBranch)
+            return own and (chosen is None or bool(chosen(field)))
 
         own = super().arrays(  # type: ignore[misc]
             None,
@@ -198,10 +197,52 @@ class _ColumnNTuple(Shown):
             return {**own, **remote}
         return ak.zip({**{f: own[f] for f in own.fields}, **remote}, depth_limit=1)
 
+    def iterate(
+        self: Any,
+        expressions: Any = None,
+        cut: Any = None,
+        *,
+        filter_name: Any = no_filter,
+        filter_typename: Any = no_filter,
+        step_size: Any = "100 MB",
+        **how: Any,
+    ) -> Iterator[Any]:
+        """``arrays`` range by range; arguments as in uproot."""
+        names = filter_name if expressions is None else expressions
+        chosen = how.get("filter_field", how.get("filter_branch"))
+        chosen = None if chosen in (no_filter, unset) else chosen
+        wanted = self.columnservice_wanted(names, filter_typename, chosen)
+        if wanted and not uproot._util.isint(step_size):
+            size_bytes = uproot._util.memory_size(step_size)
+            guessed = sum(branch.uncompressed_bytes for branch in wanted.values())
+            step_size = max(1, int(size_bytes * self.num_entries // max(guessed, 1)))
+        yield from super().iterate(  # type: ignore[misc]
+            None,
+            cut,
+            filter_name=names,
+            filter_typename=filter_typename,
+            step_size=step_size,
+            **how,
+        )
+
     def common_entry_offsets(self: Any) -> list[int]:
         """Where clusters begin, as TTrees tell it: coffea's ``preprocess`` aligns steps to them."""
         starts = {int(cluster.num_first_entry) for cluster in self.cluster_summaries}
         return sorted(starts | {0, int(self.num_entries)})
+
+
+def _keyed(form: Any) -> Any:
+    """A Form with keys, which uproot looks for columns of its own in."""
+    document = form.to_dict()
+
+    def name(node: dict[str, Any]) -> None:
+        node["form_key"] = "remote"
+        for below in (*node.get("contents", ()), node.get("content")):
+            if isinstance(below, dict):
+                name(below)
+
+    name(document)
+    return ak.forms.from_dict(document)
 
 
 def _documented(ak_add_doc: Any) -> Any:
@@ -209,69 +250,3 @@ def _documented(ak_add_doc: Any) -> Any:
     if not isinstance(ak_add_doc, dict):
         return ak_add_doc
     return {k: "description" if v == "title" else v for k, v in ak_add_doc.items()}
-
-
-class LocalNTuple:
-    """An RNTuple's own fields, as ``friend.LocalFile``.
-
-    Attributes:
-        uuid, path: of the file.
-        entries: events of the RNTuple.
-    """
-
-    def __init__(
-        self, ntuple: Any, fields: Mapping[str, Any], group_of: Callable[[str], str]
-    ) -> None:
-        self.uuid, self.path = str(ntuple.file.uuid), str(ntuple.file.file_path)
-        self.entries = int(ntuple.num_entries)
-        self._ntuple, self._fields, self._group_of = ntuple, fields, group_of
-
-    @cached_property
-    def _groups(self) -> dict[str, list[str]]:
-        groups: dict[str, list[str]] = {}
-        for name in self._fields:
-            groups.setdefault(self._group_of(name), []).append(name)
-        return groups
-
-    def _field(self, name: str) -> Any:
-        """A field, or the member of a store by the store's name: ``EventInfoAux.runNumber``."""
-        if name in self._fields:
-            return self._fields[name]
-        store, _, member = name.partition(".")
-        return self._fields[f"{store}."][member]
-
-    def names(self) -> frozenset[str]:
-        """Names of all top fields, and of the members of ATLAS's stores."""
-        members = [
-            f"{n}{f.name}" for n, top in self._fields.items() if n.endswith(".") for f in top
-        ]
-        return frozenset([*self._fields, *members])
-
-    def kinds(self, group: str) -> Mapping[str, Kind]:
-        """The readable fields of a group."""
-        found = {name: _kind(self._fields[name]) for name in self._groups.get(group, ())}
-        return {name: kind for name, kind in found.items() if kind is not None}
-
-    def values(self, branch: str, start: int, stop: int) -> NDArray[Any]:
-        """A field with one number per event."""
-        values: NDArray[Any] = self._field(branch).array(
-            entry_start=start, entry_stop=stop, library="np"
-        )
-        return values
-
-    def objects(self, branch: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Offsets and values of a field with a list of numbers per event."""
-        return objects_of(self._field(branch).array(entry_start=start, entry_stop=stop))
-
-    def counts(self, branch: str, start: int, stop: int) -> NDArray[np.int64]:
-        """Number of objects per event in a jagged field."""
-        return counts_of(self._field(branch).array(entry_start=start, entry_stop=stop))
-
-
-def _kind(field: Any) -> Kind | None:
-    """What coffea makes of a local field; None for what it cannot."""
-    try:
-        form, _ = field.to_akform()
-    except (NotImplementedError, RuntimeError):
-        return None
-    return kind_of_form(form.contents[0])

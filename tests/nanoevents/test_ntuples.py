@@ -186,6 +186,10 @@ def test_uproot_reads_local_and_remote_fields_together(
     parts = list(local.iterate(filter_name=["PFCands_pt", "event"], step_size=4))
     assert [len(part) for part in parts] == [4, 4, 2]
     assert ak.concatenate(parts).PFCands_pt.to_list() == tree["PFCands_pt"].array().to_list()
+    (whole,) = local.iterate(["PFCands_pt", "Jet_pt"])
+    assert sorted(whole.fields) == ["Jet_pt", "PFCands_pt"]
+    virtual = local.arrays(filter_name=["Jet_pt"], virtual=True)
+    assert virtual.Jet_pt.to_list() == tree["Jet_pt"].array().to_list()
     assert "PFCands_pt" in local
     assert "PFCands_ptt" not in local
     with pytest.raises(RequestError, match="every column"):
