@@ -25,7 +25,10 @@ from columnservice.demo.generate import Pair, generate
 
 TIMES = 10
 COLUMNS = ("PFCands_pt", "PFCands_eta", "PFCands_mass", "PFCands_pdgId")
-CHUNK_EVENTS = 500
+CHUNK_EVENTS = 250
+# An analysis remembers what it read last, up to 512 MB; here two chunks or so, as few as fit into
+# the small file too: else memory would grow up to that limit, in the larger file only.
+REMEMBERED_BYTES = 8_000_000
 SETTINGS = {"COLUMNSERVICE_PARTITION_EVENTS": str(CHUNK_EVENTS)}
 RUNS = 3
 LOOK_SECONDS = 0.05
@@ -105,8 +108,10 @@ def _consume(connection, url: str, path: str) -> None:  # type: ignore[no-untype
 
     import columnservice
     from columnservice.nanoevents.branches import ColumnClasses
+    from columnservice.nanoevents.memory import MEMORY
     from columnservice.nanoevents.offer import make_offer
 
+    MEMORY.limit_bytes = REMEMBERED_BYTES
     begun = time.perf_counter()
     offer = make_offer(columnservice.connect(url), dataset=LOCAL, read_ahead=False)
     tree = uproot.open({path: "Events"}, custom_classes=ColumnClasses(offer))

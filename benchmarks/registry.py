@@ -107,7 +107,7 @@ ROOMS = (
     Room(
         "benchmarks.growth",
         (Target("growth/time", 11.0, "<="), Target("growth/memory", 1.2, "<=")),
-        {"growth_events": Size(2_000, 60, "events before they grow tenfold, 60 kB each")},
+        {"growth_events": Size(1_000, 60, "events before they grow tenfold, 60 kB each")},
     ),
     Room("benchmarks.imports", (Target("import/light", 1.0),)),
 )
