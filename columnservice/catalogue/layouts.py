@@ -115,4 +115,7 @@ def _added(
                 continue
             taken.add(name)
             column = replace(offered.column, source=store.column.source)
-            yield OfferedColumn(column, replace(how, column=name, parameters=recipe.parameters))
+            # How values are found in objects is the file's own; the label is what others tell.
+            label = [p for p in recipe.parameters if not p[0].startswith(("#", ">"))]
+            parameters = (*how.parameters, *label)
+            yield OfferedColumn(column, replace(how, column=name, parameters=parameters))

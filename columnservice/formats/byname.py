@@ -5,12 +5,12 @@ Joins what ``formats.labels`` and ``formats.menus`` found in a file with its bra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.discovery import Readable
-from columnservice.formats.labels import MEMBERS, labels_of
+from columnservice.formats.labels import MEMBERS, Labelled, labels_of
 from columnservice.formats.menus import Menus, menus_of
 from columnservice.formats.places import Names
 from columnservice.formats.products import (
@@ -21,8 +21,9 @@ from columnservice.formats.products import (
     own_parts,
     reading_cost,
 )
+from columnservice.formats.stores import key_of, store_parameters
 from columnservice.formats.triggers import bits, is_trigger_results, paths
-from columnservice.formats.wholes import classes_of
+from columnservice.formats.wholes import classes_of, whole_labels
 from columnservice.model import BranchRead, Column, Member, OfferedColumn, Recipe
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def data_names(tree: TTree) -> dict[str, Any]:
     """
     has_results = any(top.name.startswith("edmTriggerResults_") for top in tree.branches)
     return {
-        "labels": labels_of(tree),
+        "labels": {**labels_of(tree), **whole_labels(tree)},
         "menus": menus_of(tree) if has_results else {},
         "classes": classes_of(tree),
     }
@@ -83,6 +84,27 @@ def unnamed_paths(
         yield OfferedColumn(replace(store, reason=NO_MENU), None, unlisted=unlisted)
 
 
+def _reading(
+    product: Product, leaf: Leaf, kind: Labelled
+) -> Callable[[str, tuple[tuple[str, float], ...]], Recipe] | None:
+    """How a Column (its name, its label as a parameter) is read from a store; None if it is not."""
+    if leaf.taken is None:
+        sibling = _sibling(product, leaf, kind.values)
+        if sibling is None:
+            return None
+        reads = (BranchRead(leaf.path, raw=True), BranchRead(sibling.path))
+        return lambda name, label: Recipe(name, reads, kind.decode, label)
+    store, values, whole = leaf.taken, None, (BranchRead(leaf.path, raw=True),) * 2
+    if kind.values is not None:
+        member = f"{leaf.member.rpartition('.')[0]}.{kind.values}"
+        values = next((o.taken for o in product.leaves if o.member == member), None)
+        if values is None:
+            return None
+    return lambda name, label: Recipe(
+        name, whole, "streamed", store_parameters(kind, store, values, label)
+    )
+
+
 def labelled(
     product: Product, made: Mapping[str, OfferedColumn], labels: Labels, names: Names
 ) -> Iterator[OfferedColumn]:
@@ -97,17 +119,17 @@ def labelled(
         names: that are taken; those of the labels are added.
     """
     for leaf in product.leaves:
-        kind, known = MEMBERS.get(leaf.member.rpartition(".")[2]), labels.get(leaf.path)
+        kind = MEMBERS.get(leaf.member.rpartition(".")[2])
+        known = labels.get(key_of(leaf.path, leaf.member) if leaf.taken else leaf.path)
         store = made[leaf.member].column
         shape = store.collection
         if kind is None or known is None or leaf.vector is None or shape is None:
             continue
-        sibling = _sibling(product, leaf, kind.values)
-        if sibling is None:
+        how = _reading(product, leaf, kind)
+        if how is None:
             continue
-        reads = (BranchRead(leaf.path, raw=True), BranchRead(sibling.path))
         if not known:
-            unlisted = Recipe(store.name, reads, kind.decode)
+            unlisted = how(store.name, ())
             yield OfferedColumn(replace(store, reason=NO_LABELS), None, unlisted=unlisted)
             continue
         members = (Member("", _TYPES[kind.decode]),)
@@ -117,9 +139,8 @@ def labelled(
                 field = f"{clean(own_parts(leaf.member)[-1])}_{field}"
             name = names.column(f"{shape}_{field}")
             doc = f"{kind.doc} {label}"
-            column = Column(name, members, 1, shape, field, shape, None, doc, source=leaf.path)
-            recipe = Recipe(name, reads, kind.decode, ((label, float(kind.last)),))
-            yield OfferedColumn(column, recipe)
+            column = Column(name, members, 1, shape, field, shape, None, doc, source=store.source)
+            yield OfferedColumn(column, how(name, ((label, float(kind.last)),)))
         reason = f"offered label by label: {', '.join(known)}"
         yield OfferedColumn(replace(store, reason=reason), None)
 

@@ -13,6 +13,8 @@ letter, programs are text so that a Recipe can hold them:
     ( v:c   into a member object, of a version or checksum; until )
     T n     take n bytes for each object       L n   take a list of n-byte items for each object
 
+    X 0     take a member with one header for all objects as it is, header and all
+
 or, alone, ``I n``: each vector holds n-byte numbers, not objects (an ``enum`` to ROOT).
 
 Checked on bytes of real files against members that stand in branches of their own, see
@@ -22,7 +24,7 @@ tests/formats/test_streamed.py. Knows StreamerInfo; reads no events.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -52,7 +54,7 @@ _ITEMS = {
 _OWN_STREAMER = ("edm::RefCore", "edm::RefCoreWithIndex")
 _DEEPEST = 8
 
-CODES = {letter: number for number, letter in enumerate("VFCEP()TLI")}
+CODES = {letter: number for number, letter in enumerate("VFCEP()TLIX")}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,27 @@ def members_of(streamers: Any, classname: str) -> tuple[ClassMember, ...]:
         return tuple(_found(streamers, list(_flat(streamers, info, 0)), begin, "", ""))
     except _Unknown:
         return ()
+
+
+def stores_of(streamers: Any, classname: str) -> Mapping[str, tuple[str, str]]:
+    """Members with one header for all objects: name → C++ type, and program that cuts it out.
+
+    What is cut out of an entry is what a branch of that member alone would hold.
+    """
+    try:
+        info = _info(streamers, classname)
+        elements = list(_flat(streamers, info, 0))
+        steps = [_step(element) for element in elements]
+    except _Unknown:
+        return {}
+    begin = f"V{info.member('fClassVersion')}:{info.member('fCheckSum')}"
+    found = {}
+    for number, element in enumerate(elements):
+        if steps[number][0] == "C":
+            parts = (begin, _text(steps[:number]), "X0", _text(steps[number + 1 :]))
+            program = " ".join(part for part in parts if part)
+            found[element.member("fName")] = element.member("fTypeName"), program
+    return found
 
 
 def checksums(streamers: Any, classname: str) -> list[tuple[str, int, int]]:

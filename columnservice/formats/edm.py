@@ -43,18 +43,25 @@ def _raw_column(leaf: Leaf, product: Product, base: str, names: Names) -> Offere
     if isinstance(leaf.found, Refused):
         by_path = "offered path by path, and by number as a list of bits"
         reason = by_path if is_trigger_results(leaf) else leaf.found.reason
-        if any(one.path == leaf.path and one.taken is not None for one in product.leaves):
+        whole = any(one.path == leaf.path and one.taken is not None for one in product.leaves)
+        if whole and leaf.taken is None:
             reason = OFFERED
         column = Column(
-            place.name, (), 0, place.collection, place.field, doc=doc, source=leaf.path,
+            place.name, (), 0, place.collection, place.field, doc=doc, source=_source(leaf),
             support="unsupported", reason=reason,
         )  # fmt: skip
         return OfferedColumn(column, None)
     column = Column(
         place.name, leaf.found.members, leaf.found.depth, place.collection, place.field,
-        place.shape, doc=doc, source=leaf.path,
+        place.shape, doc=doc, source=_source(leaf),
     )  # fmt: skip
     return OfferedColumn(column, _recipe(place.name, (leaf,)))
+
+
+def _source(leaf: Leaf) -> str:
+    """Where a leaf's values come from: a branch, or a member of the objects that it holds whole."""
+    name = leaf.taken.name if leaf.taken else ""
+    return f"{leaf.path}:{name}" if name else leaf.path
 
 
 def _recipe(
@@ -114,7 +121,7 @@ def _of_line(line: Line, name: str, place: Column, leaves: Mapping[str, Leaf]) -
         BranchRead(leaf.path, raw=member in RAW_MEMBERS)
         for member, leaf in zip(line.names, sources, strict=True)
     )
-    source = ", ".join(dict.fromkeys(read.path for read in reads))
+    source = ", ".join(map(_source, sources))
     column = replace(
         place, name=name, members=members, field=line.field, doc=line.doc, source=source
     )

@@ -166,19 +166,28 @@ def levels_of_entry(data: bytes) -> set[str]:
     return found
 
 
-def labels_in(branch: Any, member: Labelled) -> tuple[str, ...] | None:
-    """The labels in a branch's first events, sorted; None where its bytes are not understood."""
+Entries = Callable[[Any, int, int], Iterator[bytes]]
+
+
+def labels_in(branch: Any, member: Labelled, read: Entries | None = None) -> tuple[str, ...] | None:
+    """The labels in a branch's first events, sorted; None where its bytes are not understood.
+
+    Args:
+        branch: that holds the labels, perhaps among other things.
+        member: what is known of them.
+        read: gives the member's bytes of some entries; None where the branch holds nothing else.
+    """
     start = 0
     found: set[str] = set()
     for last in FIRST_EVENTS:
         stop = min(last, branch.num_entries)
-        entries = tuple(first_entries(branch, start, stop))
         try:
+            entries = tuple((read or first_entries)(branch, start, stop))
             if member.typename == _FACTORS:
                 found.update(*(levels_of_entry(entry) for entry in entries))
             else:
                 found.update(*(labels_of_entry(entry, member) for entry in entries))
-        except (ValueError, struct.error, IndexError):
+        except (ValueError, struct.error, IndexError, DamagedFile):
             return None
         start = stop
         if found or stop == branch.num_entries:

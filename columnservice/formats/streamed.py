@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from columnservice.errors import DamagedFile
 from columnservice.formats.classes import ClassMember, compiled
 from columnservice.formats.tables import Parameters
-from columnservice.model import Offsets, Ragged, plain
+from columnservice.model import Member, Offsets, Ragged, plain
 
 # Before Columns are offered their programs must fit the first events; of them more are looked at
 # only while no object was seen.
@@ -25,6 +25,14 @@ FIRST_EVENTS = (20, 200, 2000)
 ONE = "at most one"
 """Parameter: every object has at most one such member; those without have NaN, an integer the
 smallest number of its type (0 where that has no sign), a bool False."""
+
+PAIRS, TEXTS = "pairs", "texts"
+# Types of what is cut out of objects, and what a row without objects has of it: a header.
+EMPTY: Mapping[str, bytes] = {
+    PAIRS: b"\x40\0\0\x04\x40\x09\0\x01",
+    TEXTS: b"\x40\0\0\x02\0\x09",
+}
+OBJECTS = ClassMember("", Member("", "objects"), 0, "")
 
 Then = Callable[[str, Sequence[Ragged], Parameters], Ragged]
 
@@ -78,6 +86,10 @@ def _taken(raw: Ragged, outer: Offsets | None, told: str) -> Ragged:
     """What one program finds; the axis of vectors within objects is kept."""
     kind, program = told.split(" ", 1)
     _, dtype, depth = kind.split(":")
+    if dtype in EMPTY:
+        return cut(raw, program, EMPTY[dtype])[0]
+    if dtype == OBJECTS.item.dtype:
+        return cut(raw, program, b"")[1]
     rows = np.arange(len(raw) + 1, dtype=np.int64) if outer is None else outer
     counts, starts, lengths = _walked(raw, rows, program)
     objects = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
@@ -89,6 +101,31 @@ def _taken(raw: Ragged, outer: Offsets | None, told: str) -> Ragged:
     within = np.arange(items[-1]) - np.repeat(items[:-1], lengths)
     places = np.repeat(starts, lengths) + within * size
     return plain(_numbers(raw.values, places, dtype), *above, items)
+
+
+def cut(raw: Ragged, program: str, empty: bytes) -> tuple[Ragged, Ragged]:
+    """One member's bytes of every row, as a branch of its own would hold them; and the objects.
+
+    Args:
+        raw: bytes of unsplit vectors.
+        program: that cuts the member out.
+        empty: what stands for rows without objects.
+
+    Returns:
+        uint8 per row; the axis of objects around nothing that matters.
+    """
+    counts, starts, lengths = _walked(raw, np.arange(len(raw) + 1, dtype=np.int64), program)
+    objects = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    held = counts > 0
+    first = objects[:-1][held]
+    data = np.concatenate((raw.values, np.frombuffer(empty, np.uint8)))
+    begins = np.full(len(raw), len(raw.values), np.int64)
+    sizes = np.full(len(raw), len(empty), np.int64)
+    begins[held], sizes[held] = starts[first], lengths[first]
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
+    bytes_ = data[np.repeat(begins, sizes) + within]
+    return plain(bytes_, offsets), plain(np.zeros(int(objects[-1]), np.uint8), objects)
 
 
 def _absent(dtype: np.dtype[Any]) -> Any:

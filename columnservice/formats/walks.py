@@ -19,8 +19,8 @@ from columnservice.formats.memberwise import MEMBERWISE
 
 _OUT = types.int64[::1]
 _OPS: Any = types.Array(types.int64, 2, "C", readonly=True)
-_VERSION, _FIXED, _COLUMN, _EACH, _POINTER, _ENTER, _LEAVE, _TAKE, _LIST, _ITEMS = (
-    CODES[letter] for letter in "VFCEP()TLI"
+_VERSION, _FIXED, _COLUMN, _EACH, _POINTER, _ENTER, _LEAVE, _TAKE, _LIST, _ITEMS, _CUT = (
+    CODES[letter] for letter in "VFCEP()TLIX"
 )
 _NESTED = 16
 
@@ -132,6 +132,9 @@ def _objects(  # type: ignore[no-untyped-def]  # noqa: PLR0912 (as above)
             at += number * count
         elif op == _COLUMN:
             at = _past(data, at, stop, number)
+        elif op == _CUT:
+            starts[to], lengths[to] = at, _after(data, at, stop) - at
+            at += lengths[to]
         elif op == _EACH:
             at = _past(data, at, stop, number * count)
         elif op == _POINTER:

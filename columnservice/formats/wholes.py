@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from columnservice.formats.classes import ClassMember, checksums, members_of
 from columnservice.formats.discovery import Readable, Refused, is_hollow
 from columnservice.formats.products import Leaf, Product, reading_cost
+from columnservice.formats.stores import labels_of_whole, store_leaves
 from columnservice.formats.streamed import fits
 from columnservice.model import Member, digest_of
 
@@ -62,6 +63,17 @@ def classes_of(tree: TTree) -> Mapping[str, str]:
     return found
 
 
+def whole_labels(tree: TTree) -> dict[str, tuple[str, ...] | None]:
+    """The labels under which objects that are stored whole keep values (``formats.stores``)."""
+    classes = {}
+    for path, branch in tree.iteritems(recursive=True, full_paths=True):
+        typename = "" if branch.branches else branch.typename
+        classname = None if typename.endswith("[]") else _class_of(typename, branch.name)
+        if classname is not None:
+            classes[path] = classname
+    return labels_of_whole(tree, classes)
+
+
 def with_members(tree: TTree, product: Product) -> Product:
     """A product with leaves for the members of objects that its branches hold whole, at the end.
 
@@ -98,6 +110,8 @@ def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
         found = tuple(one for one in found if not one.depth)
     if not found or not fits(branch, None if outer is None else tree[outer], found):
         return
+    if not within:
+        yield from store_leaves(branch.file.streamers, classname, leaf)
     for one in found:
         yield replace(
             leaf,
