@@ -10,6 +10,8 @@ from coffea.nanoevents import BaseSchema
 
 import columnservice
 from columnservice.client.report import LEDGER
+from columnservice.demo.relay import Relay
+from columnservice.errors import Unreachable
 from columnservice.nanoevents.memory import MEMORY
 
 SYN = "cms_demo_syn/local_NanoAODv5_1000ev.root"
@@ -51,6 +53,34 @@ def test_a_reply_on_disk_is_confirmed_without_being_sent_again(service, nano, tm
     traffic = again[1].record["traffic"]
     assert (traffic["bytes"], traffic["requests"], traffic["from_disk"]) == (0, 0, 1)
     assert service.counter("columnservice_piece_misses_total") == misses
+
+
+def test_over_a_slow_link_replies_are_compressed_kept_and_only_confirmed(service, nano, tmp_path):
+    """40 ms each way; the relay counts what really passes."""
+    plain, report = read(columnservice.connect(service.url), nano)
+    port = int(service.url.rpartition(":")[2])
+    with Relay(port, delay_seconds=0.04) as link:
+        url = f"http://{link.address}"
+        far = columnservice.connect(url, compression="zstd", cache_dir=tmp_path)
+        values, told = read(far, nano)
+        assert repr(values) == repr(plain)
+        traffic = told.record["traffic"]
+        assert traffic["requests"] == report.requests == 1
+        assert traffic["bytes"] < 0.8 * report.received_bytes
+        passed = link.counts
+        # One connection, and beside the values only the list of columns and headers.
+        assert passed.connections == 1
+        assert traffic["bytes"] < passed.received_bytes
+        listed = passed.received_bytes - traffic["bytes"]
+        values, told = read(far, nano)
+        assert repr(values) == repr(plain)
+        again = told.record["traffic"]
+        assert (again["requests"], again["bytes"], again["from_disk"]) == (0, 0, 1)
+        # Confirmed: no values passed once more.
+        assert (link.counts - passed).received_bytes <= listed
+    MEMORY.clear()
+    with pytest.raises(Unreachable):
+        far.columns("laptop_nano")
 
 
 def test_the_report_names_parents_and_recipes(service, nano):
