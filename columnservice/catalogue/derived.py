@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from columnservice.formats.matches import LINK, MATCHES, Match, is_link, parent_of, shared
+from columnservice.formats.pointers import FIELD
 from columnservice.model import (
     Column,
     Derivation,
@@ -21,6 +22,7 @@ from columnservice.model import (
     local_shape,
 )
 
+CANDIDATES, JETS = "PFCands", ("Jet", "FatJet")
 KINEMATICS = ("eta", "phi", "pt")
 MATCH_VERSION = 1
 MATCH_INDEX, MATCH_AMBIGUOUS = "match_index", "match_ambiguous"
@@ -46,7 +48,41 @@ def derived_columns(
         for one in _matched(line, local, remote):
             if one.column.name not in taken:
                 offered.setdefault(one.column.name, one)
+    if any(o.column.collection == CANDIDATES for o in remote):
+        for name in (f"{jets}_{FIELD}" for jets in JETS if f"{jets}_{FIELD}" in offered):
+            made = _constituents(offered[name].column)
+            if not any(o.column.name in taken for o in made):
+                offered.update((o.column.name, o) for o in made)
     return tuple(offered.values())
+
+
+def _constituents(lists: Column) -> tuple[OfferedColumn, ...]:
+    """Which packed candidates stand in which local jet, as PFNanoAOD tells it and coffea reads it.
+
+    Args:
+        lists: of the candidates' places, per jet.
+    """
+    group = f"{lists.collection}{CANDIDATES}"
+    jets, candidates, counts = f"{group}_jetIdx", f"{group}_pFCandsIdx", f"n{group}"
+    number = (Member("", "int32"),)
+    told = [
+        (counts, f"number of {group}", "lengths", jets),
+        (jets, f"the {lists.collection} that the candidate stands in", "list_owners", lists.name),
+        (candidates, f"the candidate in {CANDIDATES}", "list_items", lists.name),
+    ]
+    return tuple(
+        OfferedColumn(
+            Column(
+                name, number, 0 if name == counts else 1, None if name == counts else group,
+                None if name == counts else name.rpartition("_")[2],
+                None if name == counts else group, group if name == counts else None,
+                doc, "derived", source,
+            ),
+            None,
+            Derivation(name, (source,), compute, (), MATCH_VERSION),
+        )
+        for name, doc, compute, source in told
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

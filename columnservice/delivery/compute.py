@@ -16,7 +16,7 @@ import numpy as np
 from columnservice.alignment.match import Objects, Window, distance, match, take_matched
 from columnservice.delivery.functions import run_function
 from columnservice.errors import CountsMismatch
-from columnservice.model import Derivation, Ragged, plain
+from columnservice.model import Derivation, Offsets, Ragged, plain
 from columnservice.reader.progress import tick
 from columnservice.selection import Program, check, evaluate, parse
 from columnservice.wire import column_from_json
@@ -101,12 +101,43 @@ def _program(text: str, columns: str) -> Program:
     return check(parse(text), known, text)
 
 
+def _list_owners(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
+    """Input: lists of numbers per object. Per event, for each number of 0 or more, its object."""
+    (lists,) = inputs
+    outer, inner = lists.offsets
+    numbers = np.arange(len(inner) - 1) - np.repeat(outer[:-1], np.diff(outer))
+    owners = np.repeat(numbers.astype(np.int32), np.diff(inner))
+    return plain(owners[lists.values >= 0], _joined(lists))
+
+
+def _list_items(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
+    """Input: lists of numbers per object. Per event, all numbers of 0 or more."""
+    (lists,) = inputs
+    return plain(lists.values[lists.values >= 0], _joined(lists))
+
+
+def _joined(lists: Ragged) -> Offsets:
+    """Offsets, by event, of the numbers of 0 or more in all lists of an event."""
+    outer, inner = lists.offsets
+    before = np.concatenate(([0], np.cumsum(lists.values >= 0)))
+    return before[inner[outer]].astype(np.int64)
+
+
+def _lengths(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
+    """Input: lists per event."""
+    (lists,) = inputs
+    return plain(np.diff(lists.offsets[0]).astype(np.int32))
+
+
 COMPUTES: Mapping[str, Compute] = {
     "match_index": _match_index,
     "match_ambiguous": _match_ambiguous,
     "has_match": _has_match,
     "match_distance": _match_distance,
     "take_matched": _take_matched,
+    "list_owners": _list_owners,
+    "list_items": _list_items,
+    "lengths": _lengths,
     "expression": _expression,
     "function": run_function,
 }

@@ -14,7 +14,6 @@ from columnservice.delivery.pieces import derived_name, inputs_digest, offsets_n
 from columnservice.delivery.tasks import DerivedWork, DeriveTask, LocalWork, MaterialiseTask
 from columnservice.errors import UnsupportedColumn
 from columnservice.model import (
-    LOCAL_PREFIX,
     Column,
     Derivation,
     FileLocation,
@@ -121,7 +120,8 @@ def derive_task(
         DerivedWork(c, d, derived_name(file, partition, take, c, digests[c.name]))
         for c, d in needs.derived
     )
-    shapes = dict.fromkeys(w.column.shape for w in works if is_local(w.column.shape))
+    # A shape that no parent Column has is that of local objects, or of what is computed here.
+    shapes = {w.column.shape: None for w in works if w.column.shape not in dict(source.offsets)}
     return DeriveTask(
         source=source,
         local=local if needs.local else None,
@@ -130,11 +130,6 @@ def derive_task(
         wanted=tuple(work.piece for work in works),
         offsets=tuple((s, offsets_name(file, partition, take, s)) for s in shapes if s),
     )
-
-
-def is_local(shape: str | None) -> bool:
-    """Whether a shape is that of local objects."""
-    return shape is not None and shape.startswith(LOCAL_PREFIX)
 
 
 def inputs_of(

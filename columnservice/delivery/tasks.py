@@ -146,7 +146,7 @@ class DeriveTask:
         local_columns: what is needed of it.
         columns: what can be computed, inputs before what is made from them.
         wanted: the Pieces that are to be made; others are taken from the cache where they are.
-        offsets: shape of local objects → the Piece of its offsets.
+        offsets: shape that no parent Column has → the Piece of its offsets.
     """
 
     source: MaterialiseTask

@@ -13,6 +13,7 @@ from columnservice.formats.discovery import Readable
 from columnservice.formats.labels import MEMBERS, Labelled, labels_of
 from columnservice.formats.menus import Menus, menus_of
 from columnservice.formats.places import Names
+from columnservice.formats.pointers import candidates_of
 from columnservice.formats.products import (
     Leaf,
     Product,
@@ -44,13 +45,15 @@ _TYPES = {
 def data_names(tree: TTree) -> dict[str, Any]:
     """Names that are data: ``labels`` by branch, ``menus`` by process if it has trigger results.
 
-    And what the file says of classes whose objects it holds whole: ``classes`` by branch.
+    And what the file says of classes whose objects it holds whole: ``classes`` by branch; of how
+    pointers to packed candidates are marked: ``candidates``.
     """
     has_results = any(top.name.startswith("edmTriggerResults_") for top in tree.branches)
     return {
         "labels": {**labels_of(tree), **whole_labels(tree)},
         "menus": menus_of(tree) if has_results else {},
         "classes": classes_of(tree),
+        "candidates": candidates_of(tree),
     }
 
 

@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from columnservice.errors import DamagedFile
-from columnservice.formats import labels, momenta, streamed, triggers
+from columnservice.formats import labels, momenta, pointers, streamed, triggers
 from columnservice.formats.inputs import codes_of, together
 from columnservice.formats.ragged import native
 from columnservice.formats.tables import TABLES, Parameters, Table, Values, half_floats
@@ -58,7 +58,7 @@ def apply(recipe: Recipe, inputs: Sequence[Ragged]) -> Ragged:
 
 def compile_kernels() -> None:
     """Make sure that every Numba kernel is compiled, by importing them (from cache if it can)."""
-    for name in ("kernels", "memberwise", "walks"):
+    for name in ("kernels", "memberwise", "walks", "pointerwalk"):
         import_module(f"columnservice.formats.{name}")
 
 
@@ -222,6 +222,7 @@ DECODERS: Mapping[str, Decoder] = {
     "pair_float32": Decoder(labels.pair_float32, _of("float32")),
     "pair_int8": Decoder(labels.pair_int8, _of("int8")),
     "factor_float32": Decoder(labels.factor_float32, _of("float32")),
+    "pointer_keys": Decoder(pointers.pointer_keys, _of("int32")),
     "label_float32": Decoder(labels.label_float32, _of("float32")),
     "label_int32": Decoder(labels.label_int32, _of("int32")),
     "trigger_counts": Decoder(triggers.trigger_counts, _of("int32")),

@@ -18,6 +18,7 @@ from columnservice.formats.lines import Line, fields_of
 from columnservice.formats.members import MEMBERS
 from columnservice.formats.packed import COLLECTIONS, LINES, RAW_MEMBERS, decoded_fields
 from columnservice.formats.places import Names, place_of
+from columnservice.formats.pointers import pointed
 from columnservice.formats.products import (
     Leaf,
     Product,
@@ -199,6 +200,7 @@ def _plain(
     more = [] if packed else [*_renamed(product, made, names)]
     more += labelled(product, made, data["labels"], names)
     more += unnamed_paths(product, made, data["menus"])
+    more += pointed(product, made, data["candidates"], names)
     described = {offered.column.name: offered for offered in more}
     shapes: dict[str, list[Leaf]] = {}
     for leaf in product.leaves:

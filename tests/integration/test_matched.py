@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import uproot
-from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
+from coffea.nanoevents import NanoAODSchema, NanoEventsFactory, PFNanoAODSchema
 
 import columnservice
 from columnservice import wire
@@ -23,7 +23,7 @@ from tests.integration.test_every_column import same
 from tests.integration.test_uploads import put, stream_of
 from tests.support.selected import write_selected
 from tests.support.service import running_service
-from tests.support.truth import Parent, expected
+from tests.support.truth import Parent, as_awkward, expected
 
 MINI = "cms/miniaodsim_phys14_10ev.root"
 COLLECTIONS = {
@@ -201,6 +201,30 @@ def test_events_without_a_parent_are_an_error_by_default(service, made):
     events = NanoEventsFactory.from_root({str(truth.path): "Events"}, **told).events()
     with pytest.raises(Exception, match="1 of 9 events"):
         ak.to_list(events.Muon.qx3)
+
+
+class PFNano(PFNanoAODSchema):
+    """PFNanoAODSchema without its warnings about what a small file lacks."""
+
+    warn_missing_crossrefs = False
+    full_like_items: ClassVar[dict] = {}
+
+
+def test_coffea_finds_the_packed_candidates_of_local_jets(service, made):
+    parent, truth = made
+    told = columnservice.connect(service.url).nanoevents(
+        PFNano, dataset="matched", columns=["JetPFCands_*", "PFCands_*"], missing="mask"
+    )
+    events = NanoEventsFactory.from_root({str(truth.path): "Events"}, **told).events()
+    lists = as_awkward(parent.ragged("slimmedJets_pfCandIdx"))
+    pt = as_awkward(parent.ragged("PFCands_pt"))
+    jets, candidates = events.JetPFCands.jetIdx, events.JetPFCands.pFCandsIdx
+    momenta = events.PFCands._apply_global_index(events.JetPFCands.pFCandsIdxG).pt
+    for n, (row, index) in enumerate(zip(ROWS, truth.index["Jet"], strict=True)):
+        right = [] if row < 0 else [(j, k) for j, i in enumerate(index) for k in lists[row][i]]
+        assert jets[n].to_list() == [j for j, _ in right]
+        assert candidates[n].to_list() == [k for _, k in right]
+        assert momenta[n].to_list() == [pt[row][k] for _, k in right]
 
 
 class Nano(NanoAODSchema):
