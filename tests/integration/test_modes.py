@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,11 +132,30 @@ def remote_columns(case: Case) -> list[str]:
     return names
 
 
-def test_virtual_mode_asks_once_per_group_of_columns(case):
+def demand_bytes(case: Case, service, before: float) -> None:
+    """What the report counts is what the service sent: the values used, and little beside."""
+    report = case.client.report()
+    until = time.monotonic() + 10
+    while sent_bytes(service) - before != report.received_bytes and time.monotonic() < until:
+        time.sleep(0.05)  # the service counts just after it has sent
+    assert sent_bytes(service) - before == report.received_bytes
+    told = report.record["datasets"][case.dataset]
+    [uuid] = told["files"]
+    names = sorted(told["recipes"])  # with what shows that objects are the same
+    values = case.client.fetch(case.dataset, uuid, 0, case.entries, names).table.nbytes
+    assert values < report.received_bytes < 1.1 * values + 20_000 * report.requests
+
+
+def sent_bytes(service) -> float:
+    return service.counter("columnservice_sent_bytes_total")
+
+
+def test_virtual_mode_asks_once_per_group_of_columns(case, service):
+    before = sent_bytes(service)
     agree(fill(case.analysis(case.events())), case)
     report = case.client.report()
     assert 0 < report.requests <= len(report.columns)
-    assert report.received_bytes > 0
+    demand_bytes(case, service, before)
 
 
 def test_eager_mode_is_two_requests_one_of_them_to_measure(case):
@@ -158,11 +178,13 @@ def test_dask_mode_is_one_exact_request_per_partition(case, service):
     promised = fill(case.analysis(events), hist.dask.Hist)
     import dask
 
+    before = sent_bytes(service)
     (found,) = dask.compute(promised, scheduler="synchronous")
     agree(found, case)
     report = case.client.report()
     assert set(report.columns) == names
     assert report.requests == 2
+    demand_bytes(case, service, before)
 
 
 def run(case: Case, executor, *, chunksize: int, told=None, **more):
