@@ -67,7 +67,6 @@ def test_deeper_members_of_newer_files_keep_their_path(mini2018):
         ("EventProductProvenance", "stored whole"),
         ("PFCandsRaw_pvRef_product", "edm::RefCore"),
         ("slimmedJets_pairDiscriVector", "label by label"),
-        ("slimmedJets_jec", "stored whole"),
         ("slimmedElectrons_core_product", "edm::RefCore"),
         ("patTrigger_triggerResults", "edm::RefCore"),
         ("TriggerResultsHLT", "path by path"),
