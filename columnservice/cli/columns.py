@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from columnservice.cli import output
 from columnservice.cli.remote import Url, connect
-from columnservice.model import Origin
-from columnservice.search import ColumnFilter, Order, cost_text, source_text
-from columnservice.wire import column_to_json
 
 if TYPE_CHECKING:
     from columnservice.model import Column
 
+# As in ``model`` and ``search``, which load NumPy: every command would wait for that.
+ORIGINS = Literal["local", "parent", "reference", "derived", "servicex"]
+ORDERS = Literal["name", "cost"]
 _SHOWN = ("name", "type", "description", "from", "cost/event", "support")
 
 
@@ -30,7 +30,7 @@ def columns(
         ),
     ] = None,
     origin: Annotated[
-        Origin | None, typer.Option(help="Only those from there.", show_default=False)
+        ORIGINS | None, typer.Option(help="Only those from there.", show_default=False)
     ] = None,
     collection: Annotated[
         str | None,
@@ -43,7 +43,7 @@ def columns(
         bool, typer.Option("--all", help="Also local columns, and those that cannot be delivered.")
     ] = False,
     sort: Annotated[
-        Order | None, typer.Option(help="By name, or by cost: the dearest first.")
+        ORDERS | None, typer.Option(help="By name, or by cost: the dearest first.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
     url: Url = None,
@@ -53,6 +53,9 @@ def columns(
     The cost is in compressed bytes per event, as in the first file of its layout that was
     registered. What several columns are read from counts for each of them in full.
     """
+    from columnservice.search import ColumnFilter, cost_text, source_text
+    from columnservice.wire import column_to_json
+
     wanted = ColumnFilter(
         match,
         origin,

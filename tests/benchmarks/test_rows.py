@@ -12,8 +12,19 @@ from benchmarks import registry
 from benchmarks.__main__ import main
 from benchmarks.measure import Row
 
+# Rooms with servers take minutes even at tiny size: `make soak` runs them.
+SERVERS = ("warm", "cold", "analysis", "clients", "growth")
+ROOMS = [
+    pytest.param(
+        room,
+        id=room.module,
+        marks=pytest.mark.soak if room.module.rpartition(".")[2] in SERVERS else (),
+    )
+    for room in registry.ROOMS
+]
 
-@pytest.mark.parametrize("room", registry.ROOMS, ids=lambda room: room.module)
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_every_row_of_a_room_is_measured_at_tiny_size(room, tmp_path):
     names = [target.name for target in room.targets]
     assert main([*names, "--quick", "--json", str(tmp_path / "rows.json")]) == 0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
+from columnservice.cli import columns
 from columnservice.errors import UnknownDataset
+from columnservice.model import Origin
+from columnservice.search import Order
 
 pytestmark = pytest.mark.fast
 
@@ -51,6 +55,11 @@ def test_wrong_usage_exits_with_2(run, arguments):
 
 def test_the_version_is_told(run):
     assert run("--version").out.startswith("columnservice ")
+
+
+def test_choices_of_the_command_line_are_those_of_the_service():
+    assert get_args(columns.ORIGINS) == get_args(Origin)
+    assert get_args(columns.ORDERS) == get_args(Order)
 
 
 def test_starting_loads_nothing_heavy():

@@ -445,7 +445,12 @@ def test_labels_are_looked_for_until_there_is_an_object():
 
 def test_a_flat_file_has_no_labels(opened_file):
     opened = opened_file("cms_demo_syn/parent_0.root", "miniaod")
-    assert opened.format.data_names(opened.tree) == {"labels": {}, "menus": {}, "classes": {}}
+    assert opened.format.data_names(opened.tree) == {
+        "labels": {},
+        "menus": {},
+        "classes": {},
+        "candidates": {},
+    }
 
 
 def test_nanoaod_and_atlas_have_no_names_in_their_data(opened_file):

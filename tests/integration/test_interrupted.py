@@ -25,10 +25,13 @@ from tests.support.site import PATIENCE_SECONDS, site
 
 # What a user types; the signal comes while the first sum waits.
 NOTEBOOK = """
+import signal
 import sys
 import uproot
 from coffea.nanoevents import NanoAODSchema
 import columnservice
+# A shell that started the tests in the background has them ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 service = columnservice.connect(sys.argv[1])
 options = service.nanoevents(NanoAODSchema, dataset=sys.argv[2], missing="mask")["uproot_options"]
 tree = uproot.open({sys.argv[3]: "Events"}, **options)
