@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def eventually(work: Callable[[], object]) -> None:
 
 
 @contextmanager
-def place_at(folder: Path, pair: JudgedPair, servers: Storage) -> Iterator[Place]:
+def place_at(folder: Path, pair: JudgedPair, servers: Storage | Far) -> Iterator[Place]:
     urls = [servers.put(parent) for parent in pair.pair.parents]
     small = judged_pair(folder / "other", events=200, parents=1, seed=5)
     xcaches = ",".join(f'"{a}": "{b}"' for a, b in servers.xcaches.items())
@@ -243,6 +244,51 @@ def test_blocks_harmed_in_the_cache(place, harm):
                 file.write(b"\xa5" * (size - size // 10))
     place.site.demand_right(name)
     place.demand_recovery(place.fresh())
+
+
+def test_bytes_corrupted_at_the_origin_and_whole_again(tmp_path, pair, xrootd_installed):
+    """Size and time say nothing here, and XCache keeps what it was given: it is read around."""
+    with storage() as servers, place_at(tmp_path, pair, servers) as harmed:
+        new = harmed.fresh()
+        path = servers.origin.store / "parent_0.root"
+        before, whole = path.stat(), path.read_bytes()
+        with path.open("r+b") as file:
+            file.seek(len(whole) // 10)
+            file.write(b"\xa5" * (len(whole) - len(whole) // 10))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        # Nonsense in a file's own directory can keep a reader busy until the deadline ends it.
+        with pytest.raises((DamagedFile, Unreachable), match=r"parent_0\.root"):
+            harmed.site.ask(new)
+        harmed.demand_others_unharmed()
+        path.write_bytes(whole)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        harmed.demand_recovery(new, harmed.fresh())
+
+
+def test_a_slow_cache_is_no_fault(tmp_path, pair, xrootd_installed):
+    with storage() as servers, Relay(servers.xcache.port, 0.05) as relay:
+        far = Far(servers, f"root://{relay.address}")
+        with place_at(tmp_path, pair, far) as slow:
+            passed = relay.counts.received_bytes
+            slow.site.demand_right(slow.fresh(), slow.fresh())
+            assert relay.counts.received_bytes > passed
+            slow.demand_others_unharmed()
+            assert slow.site.metric("deadlines_total") == 0
+
+
+@dataclass(frozen=True)
+class Far:
+    """Storage whose XCache is reached by another address."""
+
+    servers: Storage
+    address: str
+
+    @property
+    def xcaches(self) -> dict[str, str]:
+        return dict.fromkeys(self.servers.xcaches, self.address)
+
+    def put(self, source: Path) -> str:
+        return self.servers.put(source)
 
 
 def test_a_slow_origin_is_no_fault(tmp_path, pair, xrootd_installed):
