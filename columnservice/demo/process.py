@@ -18,6 +18,9 @@ from pathlib import Path
 from columnservice.demo import guard
 from columnservice.errors import SetupError
 
+STOPPING_SECONDS = 10.0
+"""How long the threads of a process may take until SIGSTOP has reached them all."""
+
 
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on at this moment."""
@@ -25,6 +28,15 @@ def free_port() -> int:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]
         return port
+
+
+def _thread_states(pid: int) -> list[str]:
+    """The state letter of each thread, as proc(5) lists them ("T" is stopped)."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 class Process:
@@ -97,8 +109,14 @@ class Process:
             time.sleep(0.02)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP, until all its threads stand still: connections stay open, nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        # the signal is only queued by then: a thread on another processor may yet answer somebody
+        deadline = time.monotonic() + STOPPING_SECONDS
+        while not all(state in "TtZX" for state in _thread_states(self.pid)):
+            if time.monotonic() > deadline:
+                raise SetupError(f"{self.name} did not stop for SIGSTOP.")
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """SIGCONT."""
