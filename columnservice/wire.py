@@ -26,6 +26,7 @@ from columnservice.model import Column, Keys, Member, Offsets, Ragged
 
 HAS_PARENT = "hasParent"
 VERSION = b"1"
+"""Metadata ``version`` of every batch: what a client reads must be what the service writes."""
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 UNVERIFIED = "unverified"

@@ -24,7 +24,6 @@ from columnservice.catalogue.records import (
     columns_to_json,
     failure_row,
     file_row,
-    identities_digest,
     record_of,
 )
 from columnservice.catalogue.tables import columnsets, datasets, files, lumis
@@ -257,14 +256,6 @@ def candidates(
         query = sa.select(files.c.id).where(files.c.id.in_(chunk), files.c.status == status)
         found.update(connection.scalars(query))
     return tuple(sorted(found))
-
-
-def identities(connection: sa.Connection, dataset: Row) -> str:
-    """A hash over all files: (UUID, size), or (URL, size) where none was opened yet."""
-    query = sa.select(sa.func.coalesce(files.c.uuid, files.c.url), files.c.size_bytes).where(
-        files.c.dataset_id == dataset.id, files.c.status.in_(("ok", "declared"))
-    )
-    return identities_digest((name, size) for name, size in connection.execute(query))
 
 
 def layouts(connection: sa.Connection, dataset: Row) -> tuple[tuple[str, int], ...]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import numpy as np
 
-from columnservice.errors import ColumnServiceError, DamagedFile, FileError
+from columnservice.errors import ColumnServiceError, FileError
 from columnservice.formats import Format, find_tree, format_named, layout_digest
 from columnservice.formats.format import merge_lumis
 from columnservice.model import ColumnSet, FileIdentity, FileLocation, FileRecord, digest_of
@@ -66,7 +66,6 @@ def _index(
 ) -> tuple[FileRecord, ColumnSet]:
     with pool.tree(location) as opened:
         identity = opened.identity
-        _demand_whole(opened.directory, identity, url)
         _demand_uuid(identity, url)
         tree = find_tree(opened.directory, fmt)
         columnset = _columnset(tree, fmt)
@@ -106,16 +105,6 @@ def _columnset(tree: Any, fmt: Format) -> ColumnSet:
             _layouts.clear()
         _layouts[digest] = known
     return known
-
-
-def _demand_whole(directory: Any, identity: FileIdentity, url: str) -> None:
-    """Refuse a file that is shorter than its own header says, whatever can still be read of it."""
-    end = int(directory.file.fEND)
-    if identity.size_bytes < end:
-        raise DamagedFile(
-            f"{url} is truncated: it has {identity.size_bytes} of {end} bytes.",
-            "Copy the file again; the other files are not affected.",
-        )
 
 
 def _demand_uuid(identity: FileIdentity, url: str) -> None:

@@ -6,7 +6,6 @@ Knows the columns of the tables; runs no statement.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -152,16 +151,3 @@ def _recipe(recipe: Mapping[str, Any]) -> Recipe:
     reads = tuple(BranchRead(**r) for r in recipe["reads"])
     parameters = tuple((name, value) for name, value in recipe.get("parameters", ()))
     return Recipe(**{**recipe, "reads": reads, "parameters": parameters})
-
-
-def identities_digest(identities: Iterable[tuple[str, int | None]]) -> str:
-    """A hash over Files: (UUID, size in bytes), whatever their order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, size_bytes in sorted(identities, key=lambda i: (i[0], i[1] or 0)):
-        digest.update(f"{name}:{size_bytes}\n".encode())
-    return digest.hexdigest()
-
-
-def identities_of(records: Iterable[FileRecord]) -> str:
-    """A hash over the identities of some Files: changes when one is added, removed or replaced."""
-    return identities_digest((r.identity.uuid, r.identity.size_bytes) for r in records)

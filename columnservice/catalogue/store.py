@@ -207,10 +207,6 @@ class Catalogue:
         """
         return self._read(parent, lambda c, d: files.by_ids(c, files.candidates(c, d, lumis)))
 
-    def identities(self, parent: str) -> str:
-        """A hash over all Files of a Dataset: (UUID, size), or (URL, size) where not opened yet."""
-        return self.derived("identities", (parent,), lambda: self._read(parent, files.identities))
-
     # ColumnSets
 
     def columnset(self, digest: str) -> ColumnSet:

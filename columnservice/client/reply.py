@@ -166,11 +166,22 @@ def _parse(body: bytes | memoryview) -> _Parsed:
                 if wire.PROBLEM.encode() in about:
                     found.failure = from_problem(json.loads(about[wire.PROBLEM.encode()]))
                     break
+                if (version := about.get(b"version", wire.VERSION)) != wire.VERSION:
+                    found.failure = _other_version(version)
+                    break
                 data.validate(full=True)
                 found.batches.append(_batch(data, about))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         found.unreadable = (str(error).splitlines() or [""])[0]
     return found
+
+
+def _other_version(said: bytes) -> ColumnServiceError:
+    return ColumnServiceError(
+        f"The column service sends replies of version {said.decode(errors='replace')!r}, this "
+        f"client reads version {wire.VERSION.decode()!r}.",
+        "Install the columnservice package in the version of the service.",
+    )
 
 
 def _contiguous(batches: Sequence[Batch], start: int) -> int:
