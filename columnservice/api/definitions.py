@@ -83,8 +83,6 @@ def list_definitions(name: str, house: Home, caller: Caller) -> dict[str, Any]:
 @router.post("", status_code=201)
 def define(name: str, new: NewDefinition, house: Home, caller: Caller) -> dict[str, Any]:
     """Define a Column; the same name again changes it and counts its version up."""
-    known = {d.name: d.author for d in house.catalogue.definitions(name)}
-    demand_define(caller, name, known.get(new.name))
     draft = Definition(
         new.name,
         new.expression,
@@ -93,7 +91,9 @@ def define(name: str, new: NewDefinition, house: Home, caller: Caller) -> dict[s
         new.unit.strip(),
         created_seconds=int(time.time()),
     )
-    kept = drafting.define(house.catalogue, name, draft)
+    kept = drafting.define(
+        house.catalogue, name, draft, lambda author: demand_define(caller, name, author)
+    )
     columns = {o.column.name: o.column for o in columns_of(house.catalogue, name)}
     return _definition(kept, columns.get(kept.name))
 
@@ -101,7 +101,7 @@ def define(name: str, new: NewDefinition, house: Home, caller: Caller) -> dict[s
 @router.delete("/{column}", status_code=204)
 def undefine(name: str, column: str, house: Home, caller: Caller) -> Response:
     """Forget a definition; what was made from it is evicted in time."""
-    known = {d.name: d.author for d in house.catalogue.definitions(name)}
-    demand_define(caller, name, known.get(column))
-    drafting.undefine(house.catalogue, name, column)
+    drafting.undefine(
+        house.catalogue, name, column, lambda author: demand_define(caller, name, author)
+    )
     return Response(status_code=204)

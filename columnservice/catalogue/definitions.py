@@ -5,12 +5,13 @@ Knows texts and versions; what an expression means, ``defined`` finds out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import sqlalchemy as sa
 
 from columnservice.catalogue.datasets import Row, changed
-from columnservice.catalogue.tables import definitions
+from columnservice.catalogue.tables import datasets, definitions
 from columnservice.errors import UnknownColumn, nearest
 
 
@@ -43,6 +44,14 @@ def every(connection: sa.Connection, dataset: Row) -> tuple[Definition, ...]:
     return tuple(
         Definition(**{k: v for k, v in row._mapping.items() if k != "dataset_id"}) for row in rows
     )
+
+
+def unchanged(connection: sa.Connection, dataset: Row, known: Sequence[Definition]) -> bool:
+    """Whether a Dataset's definitions are still these; others wait until this transaction ends."""
+    # SQLite has locked the database for this writer already, and its dialect leaves this out
+    mine = sa.select(datasets.c.id).where(datasets.c.id == dataset.id).with_for_update()
+    connection.execute(mine)
+    return every(connection, dataset) == tuple(known)
 
 
 def put(connection: sa.Connection, dataset: Row, definition: Definition) -> Definition:

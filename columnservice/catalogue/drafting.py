@@ -5,7 +5,7 @@ Asks the catalogue; opens no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from columnservice.catalogue.columns import columns_of
@@ -13,21 +13,28 @@ from columnservice.catalogue.defined import COMPUTED, defined_columns, offered
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.naming import collection_of
 from columnservice.catalogue.store import Catalogue
-from columnservice.errors import BadExpression, ColumnExists, ColumnInUse, RequestError
+from columnservice.errors import BadExpression, ColumnExists, ColumnInUse, RequestError, Unavailable
 from columnservice.model import FormatName, OfferedColumn
 from columnservice.selection import check, names, parse
 from columnservice.selection.installed import installed
 
 MOST_DEFINITIONS = 1000
+_ATTEMPTS = 20
+
+Permit = Callable[[str | None], None]
+"""Raises where the caller may not change what this author defined (None: what nobody defined)."""
 
 
-def define(catalogue: Catalogue, dataset: str, draft: Definition) -> Definition:
+def define(
+    catalogue: Catalogue, dataset: str, draft: Definition, permit: Permit = lambda _: None
+) -> Definition:
     """Check a definition and keep it, in place of one of its name.
 
     Args:
         catalogue: where it is kept.
         dataset: name of a local Dataset with a parent.
         draft: its expression as it was written.
+        permit: asked with the author of what it replaces.
 
     Returns:
         What is kept: the expression with everything said that was understood, and the version.
@@ -37,7 +44,22 @@ def define(catalogue: Catalogue, dataset: str, draft: Definition) -> Definition:
         ColumnExists: the name is taken by another Column.
         BadExpression: the expression does not fit the Dataset's Columns, or needs itself.
         ColumnInUse: Columns that are computed from this one would not fit any more.
+        Unavailable: others define Columns of this Dataset all the time.
     """
+    for _ in range(_ATTEMPTS):
+        checked_against = catalogue.definitions(dataset)
+        permit(_author(checked_against, draft.name))
+        told = _checked(catalogue, dataset, draft, checked_against)
+        kept = catalogue.define(dataset, told, checked_against)
+        if kept is not None:
+            return kept
+    raise _busy(dataset)
+
+
+def _checked(
+    catalogue: Catalogue, dataset: str, draft: Definition, definitions: Sequence[Definition]
+) -> Definition:
+    """A definition with all that was understood, if it fits these others."""
     here = catalogue.dataset(dataset)
     if here.parent is None:
         raise RequestError(
@@ -45,7 +67,7 @@ def define(catalogue: Catalogue, dataset: str, draft: Definition) -> Definition:
             "Define the column on the dataset of the local files.",
         )
     about = collection_of(draft.name, here.format)
-    defined = {d.name: d for d in catalogue.definitions(dataset)}
+    defined = {d.name: d for d in definitions}
     known = columns_of(catalogue, dataset)
     if draft.name not in defined:
         if any(o.column.name == draft.name for o in known):
@@ -67,20 +89,39 @@ def define(catalogue: Catalogue, dataset: str, draft: Definition) -> Definition:
     told = replace(draft, expression=check(tree, usable, draft.expression, about).text)
     offered(told, usable, here.format)
     _demand_users_fit(known, {**defined, told.name: told}, above, here.format)
-    return catalogue.define(dataset, told)
+    return told
 
 
-def undefine(catalogue: Catalogue, dataset: str, name: str) -> None:
+def undefine(
+    catalogue: Catalogue, dataset: str, name: str, permit: Permit = lambda _: None
+) -> None:
     """Forget a definition.
 
     Raises:
         UnknownColumn: nobody defined a Column of that name.
         ColumnInUse: other Columns are computed from it.
+        Unavailable: others define Columns of this Dataset all the time.
     """
-    above = users(name, columns_of(catalogue, dataset))
-    if above and any(d.name == name for d in catalogue.definitions(dataset)):
-        raise ColumnInUse(f"{', '.join(above)} of {dataset} is computed from {name}.")
-    catalogue.undefine(dataset, name)
+    for _ in range(_ATTEMPTS):
+        known = catalogue.definitions(dataset)
+        permit(_author(known, name))
+        above = users(name, columns_of(catalogue, dataset))
+        if above and any(d.name == name for d in known):
+            raise ColumnInUse(f"{', '.join(above)} of {dataset} is computed from {name}.")
+        if catalogue.undefine(dataset, name, known):
+            return
+    raise _busy(dataset)
+
+
+def _author(definitions: Sequence[Definition], name: str) -> str | None:
+    return next((d.author for d in definitions if d.name == name), None)
+
+
+def _busy(dataset: str) -> Unavailable:
+    return Unavailable(
+        f"Others define columns of {dataset} at this moment. Nothing was changed.",
+        "Try again.",
+    )
 
 
 def users(name: str, known: Sequence[OfferedColumn]) -> tuple[str, ...]:

@@ -240,17 +240,35 @@ class Catalogue:
         """The Columns that users defined, in order of their names."""
         return self._read(dataset, definitions.every)
 
-    def define(self, dataset: str, definition: Definition) -> Definition:
-        """Keep a definition in place of one of its name; the version counts changed expressions."""
-        return self._written(dataset, lambda c, d: definitions.put(c, d, definition))
+    def define(
+        self, dataset: str, definition: Definition, known: Sequence[Definition]
+    ) -> Definition | None:
+        """Keep a definition in place of one of its name; the version counts changed expressions.
 
-    def undefine(self, dataset: str, name: str) -> None:
-        """Forget a definition.
+        None, and nothing is kept, where the Dataset's definitions are no longer ``known``, those
+        that it was checked against.
+        """
+        return self._written(
+            dataset,
+            lambda c, d: (
+                definitions.put(c, d, definition) if definitions.unchanged(c, d, known) else None
+            ),
+        )
+
+    def undefine(self, dataset: str, name: str, known: Sequence[Definition]) -> bool:
+        """Forget a definition; False where the Dataset's definitions are no longer ``known``.
 
         Raises:
             UnknownColumn: there is none of that name.
         """
-        self._written(dataset, lambda c, d: definitions.remove(c, d, name))
+
+        def forget(connection: sa.Connection, row: Row) -> bool:
+            if not definitions.unchanged(connection, row, known):
+                return False
+            definitions.remove(connection, row, name)
+            return True
+
+        return self._written(dataset, forget)
 
     # How a method reaches the database
 

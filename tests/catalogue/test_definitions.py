@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 
@@ -11,10 +14,12 @@ from columnservice.catalogue.defined import defined_columns
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.drafting import define, undefine
 from columnservice.catalogue.naming import belonging, collection_of
+from columnservice.catalogue.store import Catalogue
 from columnservice.errors import (
     BadExpression,
     ColumnExists,
     ColumnInUse,
+    ColumnServiceError,
     RequestError,
     UnknownColumn,
 )
@@ -154,6 +159,52 @@ def test_definitions_that_need_each_other_are_refused_however_they_came_about():
     found = {o.column.name: o.column for o in defined_columns("nanoaod", known, (), pair)}
     assert found["Muon_c"].support == "ok"
     assert found["Muon_a"].reason == "computed from Muon_b, which cannot be computed"
+
+
+def test_definitions_made_at_one_moment_never_need_each_other(nano, url):
+    """Each fits what its thread saw; only what fits what is kept may be kept."""
+    ready = Barrier(8)
+
+    def attempt(number: int) -> bool:
+        other = Catalogue(url)
+        try:
+            ready.wait(60)
+            for i in range(6):
+                a, b = ("Muon_a", "Muon_b") if (number + i) % 2 else ("Muon_b", "Muon_a")
+                with suppress(ColumnServiceError):
+                    define(other, "nano", draft(a, f"{b} + {number}"))
+                    define(other, "nano", draft(a, f"Muon_pt + {i}"))
+                with suppress(ColumnServiceError):
+                    undefine(other, "nano", a)
+        finally:
+            other.close()
+        return True
+
+    for name in ("Muon_a", "Muon_b"):
+        define(nano, "nano", draft(name, "Muon_pt"))
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(attempt, range(8)))
+    made = [o.column for o in columns_of(nano, "nano") if o.column.origin == "derived"]
+    assert [c.reason for c in made if c.support != "ok"] == []
+
+
+def test_what_changed_since_the_check_is_checked_again(nano, monkeypatch):
+    define(nano, "nano", draft("Muon_a", "Muon_pt"))
+    define(nano, "nano", draft("Muon_b", "Muon_pt"))
+    seen = nano.definitions("nano")
+    assert nano.define("nano", draft("Muon_b", "Muon_a + 1"), seen[:1]) is None
+    assert nano.undefine("nano", "Muon_b", seen[:1]) is False
+    assert nano.definitions("nano") == seen
+
+    def after_another(dataset, definition, known):
+        monkeypatch.undo()
+        assert nano.define("nano", draft("Muon_b", "Muon_a + 1"), seen)
+        return nano.define(dataset, definition, known)
+
+    monkeypatch.setattr(nano, "define", after_another)
+    with pytest.raises(BadExpression, match="computed from itself, through Muon_b"):
+        define(nano, "nano", draft("Muon_a", "Muon_b + 1"))
+    assert column(nano, "Muon_b").column.support == "ok"
 
 
 def test_a_dataset_without_a_parent_and_taken_names_are_refused(nano):

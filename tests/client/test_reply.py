@@ -118,7 +118,7 @@ def test_a_batch_without_metadata_or_with_another_count_of_missing_is_refused():
 def test_a_reply_of_another_version_says_what_to_install():
     data, metadata = batches()[0]
     other = pa.KeyValueMetadata({**metadata, b"version": b"2"})
-    with pytest.raises(ColumnServiceError, match="version '2'.*reads version '1'") as caught:
+    with pytest.raises(ColumnServiceError, match=r"version '2'.*reads version '1'") as caught:
         read_reply(stream([(data, other)]), 0, 4)
     assert "version of the service" in caught.value.remedy
 
