@@ -1,8 +1,9 @@
 """Runs functions that the operator installed (``selection.installed``) over awkward arrays.
 
 They are called with a thousand events at a time, so that a long computation shows that it goes on;
-whatever they do wrong becomes one clear error, and the worker goes on. What a function must declare
-stands in ``selection.installed``.
+whatever they do wrong becomes one clear error, and the worker goes on. They can change nothing that
+they are given, and nothing that they keep is in what they gave. What a function must declare stands
+in ``selection.installed``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+from numpy.typing import NDArray
 
 from columnservice.errors import FunctionFailed
 from columnservice.formats.ragged import ragged_from_layout
@@ -51,14 +53,22 @@ def run_function(inputs: Sequence[Ragged], parameters: Mapping[str, Any]) -> Rag
 
 
 def awkward_of(values: Ragged) -> ak.Array:
-    """A column as an awkward array, without a copy."""
-    arrays = {name: ak.contents.NumpyArray(array) for name, array in values.content.items()}
+    """A column as an awkward array, without a copy: others use it too, so it cannot be written."""
+    arrays = {
+        name: ak.contents.NumpyArray(_read_only(array)) for name, array in values.content.items()
+    }
     layout = (
         arrays[""] if "" in arrays else ak.contents.RecordArray(list(arrays.values()), list(arrays))
     )
     for offsets in reversed(values.offsets):
-        layout = ak.contents.ListOffsetArray(ak.index.Index64(offsets), layout)
+        layout = ak.contents.ListOffsetArray(ak.index.Index64(_read_only(offsets)), layout)
     return ak.Array(layout)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _called(function: InstalledFunction, inputs: Sequence[Ragged]) -> Any:
@@ -84,7 +94,24 @@ def _demanded(function: InstalledFunction, found: Any, lists: Sequence[Any], eve
             raise _failed(function, f"gave other numbers of {function.collection} than there are")
     if not np.can_cast(values.values.dtype, function.dtype, "same_kind"):
         raise _failed(function, f"gave {values.values.dtype}, not {function.dtype}")
-    return Ragged(values.offsets, {"": values.values.astype(function.dtype, copy=False)})
+    too_large = _outside(values.values, np.dtype(function.dtype))
+    if too_large is not None:
+        raise _failed(function, f"gave {too_large}, which {function.dtype} cannot hold")
+    # Copied: the function may write its next values to the same place.
+    return Ragged(tuple(lists), {"": values.values.astype(function.dtype)})
+
+
+def _outside(values: NDArray[Any], dtype: np.dtype[Any]) -> Any:
+    """A value beyond what a type can hold; None if there is none. NaN and inf stay what they are."""
+    if np.can_cast(values.dtype, dtype, "safe"):
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            outside = np.isinf(values.astype(dtype)) & np.isfinite(values)
+    else:
+        limits = np.iinfo(dtype)
+        outside = (values < limits.min) | (values > limits.max)
+    return values[outside][0] if outside.any() else None
 
 
 def _failed(function: InstalledFunction, what: str) -> FunctionFailed:

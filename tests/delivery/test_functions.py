@@ -103,18 +103,40 @@ FAILURES = {
     "text": ("Muon_text", "gave no numbers"),
     "optional": ("Muon_optional", "gave no numbers"),
     "whole": ("Muon_whole", "gave float32, not int32"),
+    "overwriting": ("Muon_overwriting", "failed: ValueError: .*read-only"),
+    "reordering": ("Muon_reordering", "failed: ValueError: .*read-only"),
+    "times_100": ("Muon_times100", "gave 500, which int8 cannot hold"),
+    "to_38": ("Muon_to38", r"gave 5e\+38, which float32 cannot hold"),
 }
+DTYPES = {"whole": "int32", "times_100": "int8"}
 
 
 @pytest.mark.parametrize(("entry", "about"), FAILURES.items())
 def test_whatever_a_function_does_wrong_is_one_clear_error(distribution, entry, about):
     name, said = about
-    dtype = "int32" if entry == "whole" else "float32"
     with pytest.raises(FunctionFailed, match=said) as caught:
-        run_function([PT], told(name, entry, dtype))
+        run_function([PT], told(name, entry, DTYPES.get(entry, "float32")))
+    assert PT.values.tolist() == [5.0, 3.0, 7.5]
+    assert PT.offsets[0].tolist() == [0, 2, 2, 3]
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, TransportError)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def test_values_that_fit_become_what_was_declared(distribution):
+    small = ragged_of([[1.2, -1.2], [np.nan, np.inf, 2.0]], 1)
+    fine = run_function([small], told("Muon_to38", "to_38"))
+    np.testing.assert_allclose(fine.values, np.float32([1.2e38, -1.2e38, np.nan, np.inf, 2e38]))
+    whole = ragged_of([[1.2, -1.2], [0.3]], 1)
+    hundreds = run_function([whole], told("Muon_times100", "times_100", "int8"))
+    assert (hundreds.values.dtype, hundreds.values.tolist()) == (np.int8, [120, -120, 30])
+
+
+def test_a_function_may_write_its_values_to_the_same_place_every_time(distribution):
+    events = 2500
+    pt = Ragged((np.arange(events + 1),), {"": np.arange(events, dtype=np.float32)})
+    made = run_function([pt], told("firstPt", "reusing", "float32", -1))
+    assert made.values.tolist() == list(range(events))
 
 
 def test_another_version_than_the_service_meant_is_not_run(distribution):

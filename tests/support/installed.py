@@ -71,11 +71,34 @@ optional = Declared("Muon_optional", lambda pt: ak.mask(pt, pt > 5))
 whole = Declared("Muon_whole", lambda pt: pt, dtype="int32")
 largest = Declared("largestPt", lambda pt: ak.fill_none(ak.max(pt, axis=-1), -1), None)
 silent = object()
+_kept = np.zeros(5000)
+
+
+def _overwrite(pt):
+    np.asarray(ak.flatten(pt))[:] = 0
+    return pt
+
+
+def _reorder(pt):
+    pt.layout.offsets.data[1:] = 0
+    return pt
+
+
+def _reuse(pt):
+    _kept[: len(pt)] = np.asarray(ak.fill_none(ak.firsts(pt), -1))
+    return _kept[: len(pt)]
+
+
+overwriting = Declared("Muon_overwriting", _overwrite)
+reordering = Declared("Muon_reordering", _reorder)
+reusing = Declared("firstPt", _reuse, None)
+times_100 = Declared("Muon_times100", lambda pt: ak.values_astype(pt * 100, "int64"), dtype="int8")
+to_38 = Declared("Muon_to38", lambda pt: ak.values_astype(pt, "float64") * 1e38)
 '''
 
 ENTRY_POINTS = (
     "isolation", "failing", "leaving", "dying", "shorter", "per_event", "text", "optional",
-    "whole", "largest",
+    "whole", "largest", "overwriting", "reordering", "reusing", "times_100", "to_38",
 )  # fmt: skip
 BROKEN = ("silent", "nowhere")
 
