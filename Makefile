@@ -27,6 +27,7 @@ bench: $(STAMP)
 
 soak: $(STAMP) system-packages
 	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m fast -n 2 --dist loadfile --hypothesis-profile=search
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check

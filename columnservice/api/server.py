@@ -17,6 +17,8 @@ from fastapi import FastAPI
 from columnservice.delivery.house import House
 
 CONNECTIONS_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
+"""A notebook looks at its plots between two requests: it need not connect anew for that."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -29,7 +31,11 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, app: FastAPI, drain_seconds: float) -> None:
         config = uvicorn.Config(
-            app, access_log=False, timeout_graceful_shutdown=CONNECTIONS_SECONDS, lifespan="on"
+            app,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=CONNECTIONS_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         super().__init__(config)
         self._app = app

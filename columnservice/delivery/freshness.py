@@ -100,7 +100,7 @@ class Freshness:
         verified = True
         for record in records:
             answer = self._answers.get(record.url)
-            if answer is None or answer.stat is None or not self._is_recent(answer):
+            if answer is None or answer.stat is None or not self._counts(answer, begun):
                 self._demand_never_accused(record)
                 verified = False
             elif not is_same(record, answer.stat):
@@ -132,6 +132,10 @@ class Freshness:
         if answer is None or answer.stat is None or answer.asked_seconds >= before:
             return False
         return not is_same(record, answer.stat)
+
+    def _counts(self, answer: _Answer, begun: float) -> bool:
+        """Whether an answer may be believed in a check that began at some time."""
+        return answer.asked_seconds >= begun or self._is_recent(answer)
 
     def _is_recent(self, answer: _Answer) -> bool:
         share = 1.0 if answer.stat is not None else RETRY_SHARE

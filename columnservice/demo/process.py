@@ -6,6 +6,7 @@ Knows nothing of what the processes do.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,16 +19,25 @@ from pathlib import Path
 from columnservice.demo import guard
 from columnservice.errors import SetupError
 
-STOPPING_SECONDS = 10.0
+STOPPING_SECONDS = 60.0
 """How long the threads of a process may take until SIGSTOP has reached them all."""
 
 
+FREE_PORTS = range(10_240, 32_000)
+"""Below the ports that Linux gives to connections and to those who ask for any port."""
+
+
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on at this moment."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on, and that the system gives to nobody else.
+
+    Raises:
+        SetupError: none was found.
+    """
+    for port in random.sample(FREE_PORTS, 100):
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise SetupError("no TCP port is free on loopback.")
 
 
 def _thread_states(pid: int) -> list[str]:

@@ -68,7 +68,7 @@ class Relay:
         command = [sys.executable, "-m", "columnservice.demo.relay", *told]
         self.process = Process("the counting relay", command, self.directory / "log")
         try:
-            self.process.wait_until(lambda: bool(self._read()[3]), 20)
+            self.process.wait_until(lambda: bool(self._read()[3]), 120)
         except BaseException:
             self.stop()
             raise

@@ -29,7 +29,7 @@ from columnservice.demo.xrootd import XrootdServer, installed
 from columnservice.errors import ColumnServiceError
 from columnservice.settings import default_home
 
-START_SECONDS = 120
+START_SECONDS = 600
 """The service compiles its kernels on its first start."""
 
 POLL_SECONDS = 0.2

@@ -28,6 +28,8 @@ from columnservice.errors import SetupError
 USER = "xrootd"
 """The Unix user that xrootd changes to when root starts it (it refuses to run as root)."""
 
+START_SECONDS = 120
+
 _HANDSHAKE = struct.pack(">5I", 0, 0, 0, 4, 2012)
 _HANDSHAKE_REPLY_BYTES = 16
 
@@ -147,7 +149,7 @@ class XrootdServer:
             return started and answers(self.port)
 
         try:
-            self.process.wait_until(ready, 20)
+            self.process.wait_until(ready, START_SECONDS)
         except BaseException:
             self.stop()
             raise

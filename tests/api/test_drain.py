@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from contextlib import ExitStack
@@ -13,11 +12,18 @@ from urllib3.exceptions import HTTPError
 from columnservice.demo.xrootd import XrootdServer
 from columnservice.errors import TransportError, Unavailable
 from tests.support.pairs import judged_pair
+from tests.support.processes import gone
 from tests.support.site import Later, incoming, site
 
 pytestmark = pytest.mark.xrootd
 PATIENCE_SECONDS = 120
-ENVIRONMENT = {"COLUMNSERVICE_REVALIDATE_SECONDS": "3600"}
+ENVIRONMENT = {
+    "COLUMNSERVICE_REVALIDATE_SECONDS": "3600",
+    # a frozen origin is waited for, however long the test takes
+    "XRD_CONNECTIONWINDOW": "300",
+    "XRD_REQUESTTIMEOUT": "300",
+    "XRD_STREAMTIMEOUT": "300",
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def demand_nothing_left(place, workers) -> None:
     assert incoming(place.service.home) == []
     assert not list((place.service.home / "indexes").rglob(".new-*"))
     for pid in workers:
-        until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"))  # noqa: PTH110
+        until(lambda pid=pid: gone(pid))
 
 
 def test_running_replies_are_finished_and_no_cold_work_is_begun(place):
@@ -88,7 +94,7 @@ def test_a_second_signal_ends_it_at_once(place):
     demand_nothing_left(place, workers)
 
 
-@pytest.mark.parametrize("place", [2], indirect=True)
+@pytest.mark.parametrize("place", [10], indirect=True)
 def test_the_bound_ends_it(place):
     workers = place.workers()
     asked = begin(place, "PFCands_eta")

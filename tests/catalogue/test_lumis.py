@@ -35,7 +35,9 @@ def overlap(a: LumiRange, b: LumiRange) -> bool:
     wanted=st.lists(ranges(), min_size=1, max_size=4),
 )
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_candidates_are_those_that_brute_force_finds(make_catalogue, held, wanted):
     catalogue = make_catalogue()

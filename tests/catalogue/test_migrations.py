@@ -88,7 +88,7 @@ def test_two_processes_start_and_record_at_once(url):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(600)
     assert [worker.exitcode for worker in workers] == [0, 0]
     check_both_recorded(url, 50)
 

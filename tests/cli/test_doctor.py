@@ -204,12 +204,12 @@ def test_a_check_that_hangs_is_found_wrong_and_holds_up_nobody():
 
     checks = [Check("hangs", hang)] * (AT_ONCE + 1) + [Check("quick", lambda: fine("quick", ""))]
     try:
-        found = look_at_all([checks[0], checks[-1]], limit_seconds=0.5)
+        found = look_at_all([checks[0], checks[-1]], limit_seconds=5)
         all_stuck = look_at_all(checks, limit_seconds=0.5)
     finally:
         hanging.set()
     assert [finding.state for finding in found] == ["wrong", "fine"]
-    assert "within 0.5 s" in found[0].found
+    assert "within 5 s" in found[0].found
     assert {finding.state for finding in all_stuck} == {"wrong"}
 
 

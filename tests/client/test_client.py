@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -225,7 +226,7 @@ def test_a_forked_child_makes_its_own_connections(server):
     queue = context.Queue()
     child = context.Process(target=_names_in_child, args=(server.url, queue))
     child.start()
-    assert queue.get(timeout=30) == ["nano"]
+    assert queue.get(timeout=120) == ["nano"]
     child.join()
     assert service.datasets()[0].name == "nano"
 
@@ -234,11 +235,14 @@ def test_a_long_wait_is_announced(server, monkeypatch, capsys):
     from columnservice.client import fetching
 
     monkeypatch.setattr(fetching, "PROGRESS_AFTER_SECONDS", 0.01)
-    waited = threading.Event()
+    said = []
 
     def slow(request):
-        waited.wait(0.3)
+        until = time.monotonic() + 60
+        while "waiting for 1 columns of nano" not in "".join(said) and time.monotonic() < until:
+            said.append(capsys.readouterr().err)
+            time.sleep(0.01)
 
     server.answer = slow
     columnservice.connect(server.url).fetch("nano", UUID, 0, 3, ["rho"])
-    assert "waiting for 1 columns of nano" in capsys.readouterr().err
+    assert "waiting for 1 columns of nano" in "".join(said)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 
@@ -57,6 +58,16 @@ def test_a_changed_file_stays_changed_until_it_is_refreshed():
         with pytest.raises(FileChanged):
             fresh.check([A])
     assert fresh.check([replace(A, identity=FileIdentity("b", 11), mtime_seconds=6)])
+
+
+def test_an_answer_counts_however_late_the_question_wakes_up():
+    """Old bytes went out where a busy machine let more time pass than answers are believed."""
+    origin = Origin(a=FileStat(10, 5), b=FileStat(11, 6))
+    ticks = itertools.count(step=150.0)
+    fresh = Freshness(100.0, 10.0, origin.stat, lambda: next(ticks))
+    assert fresh.check([A])
+    with pytest.raises(FileChanged):
+        fresh.check([replace(A, url="/b.root")])
 
 
 def test_an_origin_that_does_not_answer_leaves_the_file_unverified_and_is_asked_again_soon():

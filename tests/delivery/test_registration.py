@@ -103,5 +103,6 @@ def test_who_follows_hears_something_now_and_then_and_can_leave(house, monkeypat
     leaver, stayer = registrar.listen("near"), registrar.listen("near")
     assert [next(leaver) for _ in range(3)] == [None] * 3
     leaver.close()
+    assert next(stayer) is None  # it listens from here on
     crew.open_gate.set()
     assert [step.status for step in stayer if step is not None] == ["ok"]

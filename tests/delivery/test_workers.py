@@ -27,8 +27,8 @@ PATIENCE_SECONDS = 120
 DEADLINE_SECONDS = 3.0
 
 
-def until(true, what: str):
-    end = time.monotonic() + PATIENCE_SECONDS
+def until(true, what: str, seconds: float = PATIENCE_SECONDS):
+    end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, what
         time.sleep(0.02)
@@ -48,7 +48,7 @@ def crew(home: Path, **changes):
     metrics = Metrics()
     workers = Workers(settings, metrics)
     try:
-        until(lambda: workers.warm == settings.workers + 1, "the workers did not get warm")
+        until(lambda: workers.warm == settings.workers + 1, "the workers did not get warm", 600)
         yield workers, metrics
     finally:
         workers.stop()
@@ -72,10 +72,11 @@ def test_everything_is_loaded_before_the_first_task(team):
     assert all(team[0].run(chores.loaded, "a.root").result(PATIENCE_SECONDS))
 
 
-def test_no_task_has_to_wait_for_libraries_to_load(team, tmp_path):
+def test_no_task_has_to_wait_for_libraries_to_load(tmp_path):
     pair = judged_pair(tmp_path, events=60, parents=1).pair
-    late = team[0].run(chores.late_imports, "a.root", str(pair.local), str(pair.parents[0]))
-    heavy = {module.partition(".")[0] for module in late.result(PATIENCE_SECONDS)}
+    with crew(tmp_path / "home", workers=1, deadline_seconds=60) as (workers, _):
+        late = workers.run(chores.late_imports, "a.root", str(pair.local), str(pair.parents[0]))
+        heavy = {module.partition(".")[0] for module in late.result(PATIENCE_SECONDS)}
     assert heavy <= {"mmap", "encodings"}
 
 
@@ -119,8 +120,15 @@ def test_a_task_without_progress_fails_naming_file_and_seconds_and_costs_its_pro
     until(lambda: workers.warm == 3, "the process is replaced")
 
 
-def test_a_server_that_gave_no_answer_keeps_one_process_busy_and_no_more(team, tmp_path):
-    workers, _ = team
+@pytest.fixture
+def patient_team(tmp_path):
+    """Workers whose deadline leaves time for other tasks meanwhile, however busy the machine is."""
+    with crew(tmp_path / "home", deadline_seconds=10) as made:
+        yield made
+
+
+def test_a_server_that_gave_no_answer_keeps_one_process_busy_and_no_more(patient_team, tmp_path):
+    workers, _ = patient_team
     hung = workers.run(chores.note_and_hang, "root://frozen:1//0.root", tmp_path / "pid0")
     with pytest.raises(Unreachable):
         hung.result(PATIENCE_SECONDS)
@@ -274,11 +282,19 @@ def test_a_template_that_cannot_load_is_told_and_holds_nobody_up(tmp_path, how):
     assert end == "stopped"
 
 
+def _harm_template(workers, template, how):
+    """Kill or freeze the template, until there is another one."""
+    os.kill(template, how)
+    idle = workers.run(chores.pid, "b.root")
+    if how == signal.SIGSTOP:  # a process is missing, and cannot be had from this template
+        os.kill(idle.result(PATIENCE_SECONDS), signal.SIGKILL)
+    until(lambda: process.template_pid() != template, "there is another template")
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_template_that_dies_or_freezes_is_replaced_and_no_task_is_blamed(
     team, tmp_path, monkeypatch, how
 ):
-    monkeypatch.setattr(crew_room, "LOADING_SECONDS", 40.0)
     workers, _ = team
     until(lambda: workers.warm == 3, "all processes are warm")
     notes, go = tmp_path / "notes", tmp_path / "go"
@@ -286,11 +302,9 @@ def test_a_template_that_dies_or_freezes_is_replaced_and_no_task_is_blamed(
     task = workers.run(chores.note_and_wait, "a.root", notes, go)
     [first] = until(lambda: [int(p.name) for p in notes.iterdir()], "the task begins")
     template = process.template_pid()
-    os.kill(template, how)
-    idle = workers.run(chores.pid, "b.root")
-    if how == signal.SIGSTOP:  # a process is missing, and cannot be had from this template
-        os.kill(idle.result(PATIENCE_SECONDS), signal.SIGKILL)
-    until(lambda: process.template_pid() != template, "there is another template")
+    with monkeypatch.context() as impatient:
+        impatient.setattr(crew_room, "LOADING_SECONDS", 40.0)
+        _harm_template(workers, template, how)
     until(lambda: not alive(first), "nobody is left that the service does not know")
     go.touch()
     assert task.result(PATIENCE_SECONDS) != first

@@ -17,6 +17,7 @@ from columnservice.demo.process import Process, free_port
 from columnservice.demo.relay import Counts, Relay
 from columnservice.demo.xrootd import XrootdServer, answers
 from columnservice.errors import SetupError
+from tests.support.processes import gone
 from tests.support.xrootd import Storage, storage
 
 READ = """
@@ -34,20 +35,22 @@ def read_branch(url: str, branch: str) -> str:
     return done.stdout
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie has)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
 def wait_gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not gone(pid):
         assert time.monotonic() < deadline, f"process {pid} was left behind"
         time.sleep(0.05)
+
+
+def settled(relay: Relay) -> Counts:
+    """What passed, once nothing more passes: a cache closes files later than its clients."""
+    deadline = time.monotonic() + 120
+    before, counts = None, relay.counts
+    while counts != before:
+        assert time.monotonic() < deadline
+        time.sleep(1.0)
+        before, counts = counts, relay.counts
+    return counts
 
 
 @pytest.mark.xrootd
@@ -60,7 +63,7 @@ def test_warm_columns_come_from_the_cache_without_a_byte_from_the_origin(
     cold = read_branch(url, "Jet_pt")
     with uproot.open(path) as file:
         assert cold.strip() == str(file["Events"]["Jet_pt"].array().tolist())
-    before = relay.counts
+    before = settled(relay)
     assert before.received_bytes > 0
     assert read_branch(url, "Jet_pt") == cold
     assert relay.counts == before
@@ -130,7 +133,7 @@ def test_a_process_is_stopped_with_all_that_it_started(tmp_path: Path):
     )
     log = tmp_path / "log"
     process = Process("sleeper", [sys.executable, "-c", code], log)
-    process.wait_until(lambda: bool(log.read_text().strip()), 20)
+    process.wait_until(lambda: bool(log.read_text().strip()), 120)
     grandchild = int(log.read_text())
     process.stop()
     assert not process.alive()
@@ -179,7 +182,7 @@ def echo_server() -> tuple[Process, int]:
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", port)) == 0
 
-    process.wait_until(listens, 20)
+    process.wait_until(listens, 120)
     return process, port
 
 
@@ -196,7 +199,9 @@ def test_the_relay_passes_and_counts_every_byte(delay_seconds: float):
                 for at in range(0, len(sent), 100_000):
                     s.sendall(sent[at : at + 100_000])
                     while len(received) < min(at + 100_000, len(sent)):
-                        received += s.recv(1 << 16)
+                        more = s.recv(1 << 16)
+                        assert more
+                        received += more
             assert received == sent
             passed = relay.counts - before
             assert passed == Counts(len(sent), len(sent), 1)

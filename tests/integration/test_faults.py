@@ -7,7 +7,9 @@ limit, many times the deadline.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,26 +121,39 @@ def place(tmp_path_factory, pair, xrootd_installed) -> Iterator[Place]:
         yield made
 
 
+def unanswered(place: Place, clients: int = 1) -> str:
+    """A new column that the servers at hand do not answer; XCache may hold the blocks of some."""
+    for _ in range(10):
+        new = place.fresh()
+        outcomes = []
+        for one in [Later(place.site, new) for _ in range(clients)]:
+            try:
+                place.site.pair.demand_right(one.result())
+            except TransportError as error:
+                outcomes.append(error)
+        if len(outcomes) == clients:
+            assert all(re.search(r"parent_\d\.root", str(error)) for error in outcomes)
+            return new
+    raise AssertionError("XCache holds everything")
+
+
 def test_origin_killed_and_back(place):
-    new = place.fresh()
     place.servers.origin.kill()
     place.demand_others_unharmed()
-    with pytest.raises(TransportError, match=r"parent_\d\.root"):
-        place.site.ask(new)
+    new = unanswered(place)
     place.demand_others_unharmed()
     place.servers.origin.start()
     place.demand_recovery(new)
 
 
 def test_origin_frozen_and_back(place):
-    new = place.fresh()
     place.servers.origin.freeze()
     try:
-        both = [Later(place.site, new), Later(place.site, new)]
+        asked = Later(place.site, place.fresh())
         place.demand_others_unharmed()
-        for one in both:
-            with pytest.raises(Unreachable, match=r"parent_\d\.root"):
-                one.result()
+        with contextlib.suppress(TransportError):  # XCache may hold the blocks of this one
+            place.site.pair.demand_right(asked.result())
+        new = unanswered(place, clients=2)
         place.demand_others_unharmed()
     finally:
         place.servers.origin.thaw()
@@ -399,6 +414,7 @@ def test_workers_killed_or_frozen_in_the_middle(place, how):
     until(lambda: place.site.metric("workers_alive") == 3)
     place.servers.origin.freeze()
     try:
+        until(lambda: len(place.site.workers()) == 3)
         new, asked = hanging(place)
         harmed = place.site.workers()
         assert len(harmed) == 3

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,8 +34,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 service = columnservice.connect(sys.argv[1])
 options = service.nanoevents(NanoAODSchema, dataset=sys.argv[2], missing="mask")["uproot_options"]
 tree = uproot.open({sys.argv[3]: "Events"}, **options)
-print("waiting", flush=True)
 try:
+    print("waiting", flush=True)
+    sys.stdin.readline()
     tree["PFCands_pt"].array()
     print("not interrupted")
 except KeyboardInterrupt:
@@ -48,15 +48,19 @@ print(len(service.datasets()))
 
 
 @contextmanager
-def stoppable(port: int) -> Iterator[tuple[str, threading.Event]]:
-    """A relay to a service on this host, which passes replies on while its gate is open."""
-    gate, ending = threading.Event(), threading.Event()
+def stoppable(port: int) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """A relay to a service on this host, which passes replies on while its gate is open.
+
+    The second event is set whenever a reply is held back.
+    """
+    gate, ending, held_back = threading.Event(), threading.Event(), threading.Event()
     gate.set()
 
     def carry(source: socket.socket, sink: socket.socket, held: bool) -> None:
         try:
             while data := source.recv(65536):
                 while held and not gate.wait(0.1):
+                    held_back.set()
                     if ending.is_set():
                         return
                 sink.sendall(data)
@@ -72,14 +76,18 @@ def stoppable(port: int) -> Iterator[tuple[str, threading.Event]]:
                 here, _ = listener.accept()
             except OSError:
                 return
-            there = socket.create_connection(("127.0.0.1", port))
+            try:
+                there = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                here.close()
+                continue
             for one in ((here, there, False), (there, here, True)):
                 threading.Thread(target=carry, args=one, daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", gate
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", gate, held_back
         finally:
             ending.set()
             gate.set()
@@ -97,7 +105,7 @@ def sum_of(pair: JudgedPair) -> float:
 def test_ctrl_c_in_the_middle_of_a_wait_leaves_a_usable_client(tmp_path, pair):
     with site(tmp_path, pair, pair.pair.parents) as place:
         port = int(place.service.url.rpartition(":")[2])
-        with stoppable(port) as (url, gate):
+        with stoppable(port) as (url, gate, held):
             arguments = [sys.executable, "-c", NOTEBOOK, url, place.dataset, str(pair.pair.local)]
             environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
             with subprocess.Popen(
@@ -107,7 +115,10 @@ def test_ctrl_c_in_the_middle_of_a_wait_leaves_a_usable_client(tmp_path, pair):
                 assert notebook.stdin is not None
                 assert notebook.stdout.readline() == "waiting\n"
                 gate.clear()
-                time.sleep(1.0)
+                held.clear()
+                notebook.stdin.write("\n")
+                notebook.stdin.flush()
+                assert held.wait(PATIENCE_SECONDS)  # the reply is on its way, and waited for
                 notebook.send_signal(signal.SIGINT)
                 assert notebook.stdout.readline() == "interrupted\n"
                 gate.set()

@@ -21,7 +21,8 @@ from columnservice.demo.process import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-START_SECONDS = 120
+START_SECONDS = 600
+"""In a fresh checkout all kernels are compiled first, in each of the test processes."""
 
 
 @dataclass
