@@ -13,6 +13,8 @@ from typing import Literal
 from columnservice.model import Column, Origin, Support
 
 Order = Literal["name", "cost"]
+_FROM_FILES = ("local", "parent", "reference")
+_MOST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,14 @@ def cost_text(column: Column) -> str:
 
 
 def source_text(column: Column) -> str:
-    """Where a Column comes from, for readers: its origin, and branches without the path to them."""
-    parts = [part.rpartition("/")[2] for part in column.source.split(", ")]
-    source = ", ".join(dict.fromkeys(part for part in parts if part))
+    """Where a Column comes from, for readers: its origin, and what it is made from.
+
+    Branches without the path to them; an expression as it is, or its beginning.
+    """
+    source = column.source
+    if column.origin in _FROM_FILES:
+        parts = [part.rpartition("/")[2] for part in source.split(", ")]
+        source = ", ".join(dict.fromkeys(part for part in parts if part))
+    elif len(source) > _MOST_SHOWN:
+        source = source[: _MOST_SHOWN - 1] + "…"
     return f"{column.origin}: {source}" if source else column.origin
