@@ -183,8 +183,9 @@ class _Reading:
 
 
 def _together(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The values of all clusters as one array of that type."""
+    """The values of all clusters, which may be of several types, as one array of that type."""
     if not parts:
         return np.empty(0, dtype)
-    values = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    return native(values.astype(dtype, copy=False))
+    # First: of int64 and uint64 concatenation makes float64, which holds no event numbers.
+    cast = [native(part.astype(dtype, copy=False)) for part in parts]
+    return np.concatenate(cast) if len(cast) > 1 else cast[0]

@@ -74,6 +74,17 @@ def never_ahead(patch):
     patch.setattr(fields, "AHEAD_PART", 2.0)
 
 
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+def test_event_numbers_stay_what_they_are_where_clusters_store_them_differently(dtype):
+    """A column may have several representations; int64 beside uint64 would become float64."""
+    parts = [np.array([2**53 + 1], np.int64), np.array([2**60 + 3, 7], np.uint64)]
+    found = fields._together(parts, np.dtype(dtype))
+    assert found.dtype == dtype
+    assert found.tolist() == [2**53 + 1, 2**60 + 3, 7]
+    assert fields._together(parts[1:], np.dtype(dtype)).tolist() == [2**60 + 3, 7]
+    assert fields._together([], np.dtype(dtype)).tolist() == []
+
+
 def test_every_field_is_read_or_refused_with_a_reason(location, truth):
     with FilePool().tree(location) as opened:
         found = {path: field.found for path, field in opened.tree.fields.items()}
