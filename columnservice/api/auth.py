@@ -100,7 +100,7 @@ def demand_write(caller: Principal, dataset: str) -> None:
 
 
 def demand_define(caller: Principal, dataset: str, author: str | None = None) -> None:
-    """Check the permission to define Columns of a Dataset, or to change somebody's definition.
+    """Check the permission to define Columns of a Dataset, or to change a definition: its author's.
 
     Args:
         caller: who asks.
@@ -116,3 +116,26 @@ def demand_define(caller: Principal, dataset: str, author: str | None = None) ->
             f"{author} defined this column of {dataset}, and {caller.name} may not change it.",
             "Choose another name.",
         )
+
+
+def demand_undefine(caller: Principal, dataset: str, author: str | None) -> None:
+    """Check the permission to remove a definition: its author's, and of who may change the Dataset.
+
+    Args:
+        caller: who asks.
+        dataset: name of the Dataset.
+        author: who defined the Column; None where nobody did.
+
+    Raises:
+        NotAllowed: the Principal may not.
+    """
+    demand_read(caller, dataset)
+    if author is None or author == caller.name:
+        return
+    try:
+        demand_write(caller, dataset)
+    except NotAllowed:
+        raise NotAllowed(
+            f"{author} defined this column of {dataset}, and {caller.name} may not remove it.",
+            f"Ask {author}, or who administers {dataset}.",
+        ) from None

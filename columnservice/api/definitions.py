@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from columnservice.api.auth import Caller, demand_define, demand_read
+from columnservice.api.auth import Caller, demand_define, demand_read, demand_undefine
 from columnservice.api.rooms import Home
 from columnservice.catalogue import drafting
 from columnservice.catalogue.columns import columns_of
@@ -88,7 +88,7 @@ def define(name: str, new: NewDefinition, house: Home, caller: Caller) -> dict[s
         new.expression,
         caller.name,
         " ".join(new.doc.split()),
-        new.unit.strip(),
+        " ".join(new.unit.split()),
         created_seconds=int(time.time()),
     )
     kept = drafting.define(
@@ -102,6 +102,6 @@ def define(name: str, new: NewDefinition, house: Home, caller: Caller) -> dict[s
 def undefine(name: str, column: str, house: Home, caller: Caller) -> Response:
     """Forget a definition; what was made from it is evicted in time."""
     drafting.undefine(
-        house.catalogue, name, column, lambda author: demand_define(caller, name, author)
+        house.catalogue, name, column, lambda author: demand_undefine(caller, name, author)
     )
     return Response(status_code=204)

@@ -40,7 +40,8 @@ def define(
         What is kept: the expression with everything said that was understood, and the version.
 
     Raises:
-        RequestError: the Dataset has no parent, or too many definitions.
+        RequestError: the Dataset has no parent, or too many definitions; or the text for readers
+            holds control characters.
         ColumnExists: the name is taken by another Column.
         BadExpression: the expression does not fit the Dataset's Columns, or needs itself.
         ColumnInUse: Columns that are computed from this one would not fit any more.
@@ -67,6 +68,7 @@ def _checked(
             "Define the column on the dataset of the local files.",
         )
     about = collection_of(draft.name, here.format)
+    _demand_readable(draft)
     defined = {d.name: d for d in definitions}
     known = columns_of(catalogue, dataset)
     if draft.name not in defined:
@@ -90,6 +92,16 @@ def _checked(
     offered(told, usable, here.format)
     _demand_users_fit(known, {**defined, told.name: told}, above, here.format)
     return told
+
+
+def _demand_readable(draft: Definition) -> None:
+    """Refuse what would steer the terminals of those who read it."""
+    for what in ("author", "doc", "unit"):
+        if not getattr(draft, what).isprintable():
+            raise RequestError(
+                f"The {what} of {draft.name} holds characters that cannot be shown.",
+                "Use letters, digits and signs only: no control characters, no line breaks.",
+            )
 
 
 def undefine(

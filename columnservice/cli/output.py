@@ -30,6 +30,12 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
+def shown(text: object) -> str:
+    """A text in one line, without what would steer the terminal."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
 def show_table(
     header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None
 ) -> None:
@@ -37,13 +43,13 @@ def show_table(
     console = stdout()
     if not console.is_terminal:
         for row in rows:
-            typer.echo("\t".join(" ".join(str(cell).split()) for cell in row))
+            typer.echo("\t".join(shown(cell) for cell in row))
         return
     table = Table(title=title, title_justify="left")
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     console.print(table)
 
 

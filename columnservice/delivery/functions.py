@@ -102,7 +102,7 @@ def _demanded(function: InstalledFunction, found: Any, lists: Sequence[Any], eve
 
 
 def _outside(values: NDArray[Any], dtype: np.dtype[Any]) -> Any:
-    """A value beyond what a type can hold; None if there is none. NaN and inf stay what they are."""
+    """A value beyond what a type can hold, None if there is none; NaN and inf fit any float."""
     if np.can_cast(values.dtype, dtype, "safe"):
         return None
     if dtype.kind == "f":

@@ -96,12 +96,20 @@ def declared(found: Any, source: str) -> InstalledFunction:
         np.dtype(found.dtype).name,
         collection,
         found.version,
-        str(found.doc),
-        str(found.author),
-        str(getattr(found, "unit", "")),
+        _line(found.doc),
+        _line(found.author),
+        _line(getattr(found, "unit", "")),
         source,
         found,
     )
+
+
+def _line(told: Any) -> str:
+    """What is shown to readers, in one line."""
+    line = " ".join(str(told).split())
+    if not line.isprintable():
+        raise ValueError(f"{line!r} cannot be shown")
+    return line
 
 
 def _source_of(entry: metadata.EntryPoint) -> str:

@@ -217,6 +217,15 @@ def test_a_dataset_without_a_parent_and_taken_names_are_refused(nano):
         undefine(nano, "nano", "Muon_xx")
 
 
+@pytest.mark.parametrize("what", ["doc", "unit", "author"])
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "a\rb", "\u202egnp", "\x00", "\u2028"])
+def test_nothing_that_is_shown_to_readers_steers_their_terminals(nano, what, text):
+    told = {"name": "Muon_x", "expression": "Muon_pt", "author": "ada", what: f"so {text}"}
+    with pytest.raises(RequestError, match=f"The {what} of Muon_x holds characters"):
+        define(nano, "nano", Definition(**told))
+    assert nano.definitions("nano") == ()
+
+
 def test_the_digest_knows_everything_that_decides_the_values(nano):
     define(nano, "nano", draft("Muon_a", "Muon_pt + 1"))
     parameters = dict(column(nano, "Muon_a").derivation.parameters)

@@ -111,6 +111,17 @@ def test_a_terminal_gets_a_table(monkeypatch, capsys):
     assert text.count("y") == 80
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_files_and_users_wrote_does_not_steer_the_terminal(monkeypatch, capsys, terminal):
+    if terminal:
+        plain = {"force_terminal": True, "color_system": None, "width": 60}
+        monkeypatch.setattr(output, "stdout", lambda: output.Console(**plain))
+    output.show_table(("name", "doc"), [("x", "a\x1b[2Jb\u202e\nc")])
+    text = capsys.readouterr().out
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER} c" in text
+    assert not {*text} & {"\x1b", "\u202e"}
+
+
 STATS = {"entries": 3, "size_bytes": 1_234_567, "limit_bytes": 20_000_000_000, "hits": 7}
 
 

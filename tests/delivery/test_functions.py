@@ -54,6 +54,25 @@ def test_entry_points_are_found_with_what_they_declare(distribution):
     assert "AttributeError" in reasons["pfiso 1.2, pfiso:nowhere"]
 
 
+def test_what_readers_are_told_is_one_line_that_can_be_shown():
+    class Told:
+        name, inputs, dtype, collection, version = "Muon_x", ("Muon_pt",), "float32", "Muon", 1
+        doc, author, unit = (
+            """Two
+            lines.""",
+            "Ada",
+            "",
+        )
+
+        def __call__(self, pt):
+            return pt
+
+    assert room.declared(Told(), "here").doc == "Two lines."
+    Told.author = "A\x1b[2Jda"
+    with pytest.raises(ValueError, match="cannot be shown"):
+        room.declared(Told(), "here")
+
+
 def test_two_functions_of_one_name_are_both_refused(distribution, monkeypatch):
     monkeypatch.syspath_prepend(install(distribution / "second", "2.0", "other"))
     room.installed.cache_clear()
