@@ -96,6 +96,11 @@ def _across(scope: Scope, node: tree.Call, values: Sequence[Value]) -> Typed:
     if len(values) != 2 or not isinstance(values[1], Objects) or not values[1].axes:
         raise scope.fault(node, "across takes a value and a collection", ACROSS)
     value, objects = numbers(scope, values[:1])[0], values[1]
+    axis = scope.unkept(objects.axes[-1])
+    if axis in map(scope.unkept, value.axes):
+        raise scope.fault(
+            node, f"{value.text} is for {said(value.axes)} already", "Leave across away."
+        )
     axes = scope.paired(node, value.axes, objects.axes)
     scope.demand_offsets(objects)
     told = tree.Call("across", (value.node, objects.node), at=node.at)

@@ -14,7 +14,7 @@ from columnservice.model import Column
 from columnservice.selection import tree
 from columnservice.selection.applying import applied, number
 from columnservice.selection.calls import DISTANCES, called, numbers
-from columnservice.selection.names import CONSTANTS
+from columnservice.selection.names import CONSTANTS, Names
 from columnservice.selection.operations import FUNCTIONS
 from columnservice.selection.program import Pick, Program, Spread, Typed
 from columnservice.selection.reductions import REDUCTIONS
@@ -22,12 +22,14 @@ from columnservice.selection.scope import Objects, Scope, Value, contains, said
 from columnservice.selection.tree import Node
 
 
-def check(node: Node, columns: Sequence[Column], source: str, about: str | None = None) -> Program:
+def check(
+    node: Node, columns: Sequence[Column] | Names, source: str, about: str | None = None
+) -> Program:
     """The program of a tree.
 
     Args:
         node: what ``parse`` gave.
-        columns: all Columns of the Dataset.
+        columns: all Columns of the Dataset, or what they mean.
         source: the text that was parsed, for messages.
         about: the collection that the result shall belong to, where that is known.
 

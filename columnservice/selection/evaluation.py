@@ -1,38 +1,28 @@
 """Runs a checked expression over plain arrays, some events at a time.
 
 Every operation stays within its event, so events can be taken in chunks of any size: they are cut
-so that no more than ``MOST_OBJECTS`` objects and pairs of objects are in memory at once. Knows no
+so that no more than ``MOST_OBJECTS`` objects and pairs of objects are in memory at once. How many
+pairs there are is known only when conditions have chosen their objects, so a chunk that turns out
+to be too large is cut in two. One event alone may have more of them, up to ``MOST_BYTES``. Knows no
 file and no catalogue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.errors import BadExpression, CountsMismatch
 from columnservice.model import Offsets, Ragged
-from columnservice.selection.applying import operation
-from columnservice.selection.program import (
-    Apply,
-    Axes,
-    Load,
-    Number,
-    Pick,
-    Position,
-    Program,
-    Reduce,
-    Spread,
-    Typed,
-)
-from columnservice.selection.reductions import item_rows, picked, reduce_lists
-from columnservice.selection.spaces import Spaces
+from columnservice.selection.program import Program
+from columnservice.selection.run import Run, TooLarge, uses_of
 
 MOST_OBJECTS = 100_000
-MOST_OBJECTS_PER_EVENT = 5_000_000
+MOST_BYTES = 512 * 2**20
+_MOST_SHOWN = 200
+_SPARE = 0.8  # of the next chunk, in case that its events have more pairs
 
 
 def _idle() -> None:
@@ -55,13 +45,35 @@ def evaluate(
     """
     events = len(next(iter(inputs.values())))
     _demand_counts(program, inputs)
-    parts = []
-    for start, stop in chunks(program, inputs, events):
+    reached, uses = _objects(program, inputs, events), uses_of(program)
+    parts: list[Ragged] = []
+    start, room = 0, MOST_OBJECTS
+    while start < events or not parts:
+        stop = int(np.searchsorted(reached, reached[start] + room, side="right")) - 1
+        stop = min(max(stop, start + 1), events)
+        alone, objects = stop - start <= 1, int(reached[stop] - reached[start])
         cut = {name: cut_rows(values, start, stop) for name, values in inputs.items()}
-        with np.errstate(all="ignore"):
-            parts.append(_Run(program, cut, stop - start).result())
+        run = Run(program, uses, cut, stop - start, None if alone else MOST_OBJECTS, MOST_BYTES)
+        try:
+            with np.errstate(all="ignore"):
+                parts.append(run.result())
+        except TooLarge as found:
+            if alone:
+                raise _too_large(program, found) from None
+            room = objects // 2
+            continue
+        room = min(MOST_OBJECTS, int(_SPARE * objects * MOST_OBJECTS / max(run.most_seen, 1)))
+        start = stop
         between()
     return joined(parts)
+
+
+def _too_large(program: Program, found: TooLarge) -> BadExpression:
+    text = program.text if len(program.text) <= _MOST_SHOWN else program.text[:_MOST_SHOWN] + "…"
+    return BadExpression(
+        f"One event has {found.objects} pairs or objects, too many for {text}.",
+        "Choose objects before pairs are formed: dR(Muon, PFCands[PFCands_pt > 1]).",
+    )
 
 
 def _demand_counts(program: Program, inputs: Mapping[str, Ragged]) -> None:
@@ -79,40 +91,16 @@ def _demand_counts(program: Program, inputs: Mapping[str, Ragged]) -> None:
                 ) from None
 
 
-def chunks(
-    program: Program, inputs: Mapping[str, Ragged], events: int
-) -> Iterator[tuple[int, int]]:
-    """Ranges of events whose objects and pairs fit into memory together; at least one range.
-
-    Raises:
-        BadExpression: one event alone has too many.
-    """
-    cost = np.ones(events, np.int64)
-    counts: dict[str, NDArray[np.int64]] = {}
-    for axis, (column, level) in program.offsets_of.items():
+def _objects(program: Program, inputs: Mapping[str, Ragged], events: int) -> NDArray[np.int64]:
+    """How many events and objects there are up to each event, pairs aside; one more than events."""
+    reached = np.arange(events + 1)
+    for column, level in program.offsets_of.values():
         offsets = inputs[column].offsets
-        reached = offsets[level]
+        here = offsets[level]
         for outer in reversed(offsets[:level]):
-            reached = reached[outer]
-        counts[axis] = np.diff(reached)
-        cost += counts[axis]
-    for left, right in program.pairs:
-        cost += counts[left] * counts[right]
-    if events and cost.max() > MOST_OBJECTS_PER_EVENT:
-        raise BadExpression(
-            f"One event has {cost.max()} pairs, too many for {program.text}.",
-            "Choose objects before pairs are formed: dR(Muon, PFCands[PFCands_pt > 1]).",
-        )
-    reached = np.cumsum(cost)
-    start = 0
-    while start < events or not events:
-        before = reached[start - 1] if start else 0
-        stop = int(np.searchsorted(reached, before + MOST_OBJECTS, side="right"))
-        stop = min(max(stop, start + 1), events)
-        yield start, stop
-        if not events:
-            return
-        start = stop
+            here = here[outer]
+        reached = reached + here
+    return reached
 
 
 def cut_rows(values: Ragged, start: int, stop: int) -> Ragged:
@@ -138,69 +126,3 @@ def joined(parts: list[Ragged]) -> Ragged:
             at += int(axis[-1])
         offsets.append(np.concatenate(moved))
     return Ragged(tuple(offsets), {"": np.concatenate([part.values for part in parts])})
-
-
-class _Run:
-    """One run over one chunk; each value is computed once."""
-
-    def __init__(self, program: Program, inputs: Mapping[str, Ragged], events: int) -> None:
-        self._program = program
-        self._inputs = inputs
-        self._values: dict[tuple[str, Axes], NDArray[Any]] = {}
-        self._spaces = Spaces(program, events, self._offsets, self._condition)
-
-    def result(self) -> Ragged:
-        root = self._program.root
-        values = np.ascontiguousarray(self._on(root, root.axes))
-        offsets = [self._spaces.space(root.axes[: n + 1]).offsets for n in range(len(root.axes))]
-        return Ragged(tuple(offsets), {"": values})
-
-    def _offsets(self, axis: str) -> Offsets:
-        column, level = self._program.offsets_of[axis]
-        return self._inputs[column].offsets[level]
-
-    def _condition(self, axis: str, axes: Axes) -> NDArray[np.bool_]:
-        return self._on(self._program.kept[axis].condition, axes)
-
-    def _on(self, value: Typed, axes: Axes) -> NDArray[Any]:
-        """A value's flat array on some axes."""
-        found = self._value(value)
-        if isinstance(value, Number) or value.axes == axes:
-            return found
-        return found[self._spaces.place(value.axes, axes)]
-
-    def _value(self, value: Typed) -> NDArray[Any]:
-        key = (value.text, value.axes)
-        if key not in self._values:
-            self._values[key] = self._computed(value)
-        return self._values[key]
-
-    def _computed(self, value: Typed) -> NDArray[Any]:  # noqa: PLR0911 (one for each kind)
-        match value:
-            case Number():
-                return np.asarray(value.operand.number, value.dtype)
-            case Load():
-                return self._inputs[value.column].values
-            case Position():
-                space = self._spaces.space(value.axes)
-                return np.arange(space.size) - np.repeat(space.offsets[:-1], np.diff(space.offsets))
-            case Spread():
-                return self._on(value.value, value.axes)
-            case Apply():
-                return self._applied(value)
-            case Reduce():
-                offsets = self._spaces.space(value.over).offsets
-                operands = [self._on(argument, value.over) for argument in value.arguments]
-                return reduce_lists(value.name, operands, offsets, value.dtype, value.empty)
-            case Pick():
-                rows = item_rows(value.number, self._spaces.space(value.value.axes).offsets)
-                return picked(self._value(value.value), rows, value.dtype, value.empty)
-        raise TypeError(f"no way to compute {type(value).__name__}")
-
-    def _applied(self, value: Apply) -> NDArray[Any]:
-        operands = [
-            np.asarray(self._on(argument, value.axes), dtype=cast)
-            for argument, cast in zip(value.arguments, value.casts, strict=True)
-        ]
-        function = operation(value.table, value.name).function
-        return np.asarray(function(*operands), dtype=value.dtype)

@@ -45,14 +45,21 @@ class Names:
     Attributes:
         columns: by name.
         collections: by name; of two the local one.
+        axes: Column → the axis of its outermost lists, where that is known already.
     """
 
     columns: Mapping[str, Column]
     collections: Mapping[str, Collection]
+    axes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, columns: Sequence[Column]) -> Names:
-        """The names that Columns give."""
+    def of(cls, columns: Sequence[Column], axes: Mapping[str, str] | None = None) -> Names:
+        """The names that Columns give.
+
+        Args:
+            columns: all of a Dataset; or some, and then ``axes``.
+            axes: Column → its axis as all Columns of the Dataset together tell it.
+        """
         known = {c.name: c for c in columns}
         of_events = {c.collection for c in columns if c.members and not c.depth}
         here = {c.collection for c in columns if is_here(c) and c.depth} - of_events
@@ -69,10 +76,12 @@ class Names:
             name: Collection(name, None if name in of_events else name, members)
             for name, members in fields.items()
         }
-        return cls(known, collections)
+        return cls(known, collections, axes or {})
 
     def axis_of(self, column: Column) -> str:
         """The axis of a Column's outermost lists."""
+        if column.name in self.axes:
+            return self.axes[column.name]
         found = self.collections.get(column.collection or "")
         if found is None or found.axis is None:
             # Lists beside the scalars of an event have nothing to do with each other.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TWO_PI = 2.0 * np.pi
-CONVERT = "Write int64(x) or float64(x)."
+CONVERT = "Write float64(x), which is exact up to 2**53."
 PARENTHESES = "Put each comparison in parentheses: (a > 1) & (b > 2)."
 
 
@@ -196,6 +196,8 @@ def _conversion(dtype: str) -> Rule:
     def rule(operands: Sequence[Operand]) -> Types:
         if dtype == "int64" and operands[0].kind == "f":
             raise Misfit("NaN and inf are no integers", "Use floor(x), which stays a float.")
+        if dtype == "int64" and operands[0].dtype == "uint64":
+            raise Misfit("uint64 may be 2**63 or more, which int64 cannot hold", CONVERT)
         return _all(dtype, operands)
 
     return rule

@@ -113,14 +113,12 @@ class Program:
         loads: the Columns that must be read, each once.
         offsets_of: axis → (an input whose lists it is, which level of them).
         kept: axis of chosen objects → what it is.
-        pairs: the axes of which pairs are formed.
     """
 
     root: Typed
     loads: tuple[Load, ...]
     offsets_of: Mapping[str, tuple[str, int]]
     kept: Mapping[str, Kept] = field(default_factory=dict)
-    pairs: tuple[tuple[str, str], ...] = ()
 
     @property
     def text(self) -> str:

@@ -110,15 +110,15 @@ def reduce_lists(  # noqa: PLR0911 (one for each reduction)
 
     Args:
         name: of ``REDUCTIONS``.
-        operands: flat values; for an ordered reduction also what it goes by.
+        operands: flat values; for an ordered reduction also what it goes by; none for ``count``.
         offsets: of the lists, from 0 to the number of values.
         dtype: of the result.
         empty: what a list without objects gives where the reduction ``empties``.
     """
+    if name == "count":
+        return np.diff(offsets)
     values = operands[0]
     match name:
-        case "count":
-            return np.diff(offsets)
         case "sum":
             return _sum(values, offsets, dtype).astype(dtype, copy=False)
         case "mean":

@@ -34,17 +34,16 @@ class Scope:
     """The names and axes of one expression; what it uses is collected.
 
     Args:
-        columns: all Columns of the Dataset.
+        columns: all Columns of the Dataset, or what they mean.
         source: the text that was parsed, for messages.
     """
 
-    def __init__(self, columns: Sequence[Column], source: str) -> None:
-        self.names = Names.of(columns)
+    def __init__(self, columns: Sequence[Column] | Names, source: str) -> None:
+        self.names = columns if isinstance(columns, Names) else Names.of(columns)
         self._source = source
         self._loads: dict[str, Load] = {}
         self._offsets_of: dict[str, tuple[str, int]] = {}
         self._kept: dict[str, Kept] = {}
-        self._pairs: dict[tuple[str, str], None] = {}
 
     def fault(self, node: Node, what: str, remedy: str) -> BadExpression:
         """The error for a place."""
@@ -59,7 +58,7 @@ class Scope:
         if not self._loads:
             raise self.fault(root.node, "it names no column", "Compute it from columns.")
         loads = tuple(self._loads.values())
-        return Program(root, loads, self._offsets_of, self._kept, tuple(self._pairs))
+        return Program(root, loads, self._offsets_of, self._kept)
 
     # Columns and collections
 
@@ -120,10 +119,11 @@ class Scope:
             BadExpression: no value of that type can.
         """
         if operand.kind == "u":
+            convert = "float64" if operand.dtype == "uint64" else "int64"
             raise self.fault(
                 node,
                 f"{operand.dtype} has no value for 'not there'",
-                "Write int64(x) inside, or default=….",
+                f"Write {convert}(x) inside, or default=….",
             )
         found: bool | int | float = nothing(operand.dtype)
         return found
@@ -184,7 +184,6 @@ class Scope:
         bases = (self.unkept(left[0]), self.unkept(right[0]))
         if bases[0] == bases[1]:
             raise self.within_one(node, bases[0])
-        self._pairs[bases] = None
         return (left[0], right[0])
 
     def within_one(self, node: Node, axis: str) -> BadExpression:

@@ -34,6 +34,12 @@ class Space:
     inner: Rows | None = None
     rows: Rows | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        arrays = (self.offsets, self.inner, self.rows)
+        return sum(array.nbytes for array in arrays if array is not None)
+
     def outer(self) -> Rows:
         """For each object the one of the axes before the last that it belongs to."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
@@ -47,12 +53,16 @@ def chosen(space: Space, condition: NDArray[np.bool_]) -> Space:
     return Space(len(rows), counted[space.offsets], None, rows)
 
 
-def paired(left: Space, right: Space) -> Space:
-    """Each object of one kind with each of another of the same event, the left one outside."""
+def paired(left: Space, right: Space, demand: Callable[[int], None]) -> Space:
+    """Each object of one kind with each of another of the same event, the left one outside.
+
+    ``demand`` is told how many they are before they are made.
+    """
     event = left.outer()
     counts = np.diff(right.offsets)[event]
     offsets = np.zeros(len(event) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
+    demand(int(offsets[-1]))
     first = right.offsets[:-1][event] - offsets[:-1]
     inner = np.arange(offsets[-1]) + np.repeat(first, counts)
     return Space(int(offsets[-1]), offsets, inner)
@@ -66,6 +76,7 @@ class Spaces:
         events: number of events.
         offsets_of: the offsets of an axis that a Column has.
         condition: the flat values of an axis's condition, on given axes.
+        demand: told how many pairs are to be formed, before they are.
     """
 
     def __init__(
@@ -74,10 +85,13 @@ class Spaces:
         events: int,
         offsets_of: Callable[[str], Offsets],
         condition: Callable[[str, Axes], NDArray[np.bool_]],
+        demand: Callable[[int], None],
     ) -> None:
         self._program = program
         self._offsets_of = offsets_of
         self._condition = condition
+        self._demand = demand
+        self.held_bytes = 0
         self._spaces: dict[Axes, Space] = {
             (): Space(events, np.array([0, events], np.int64)),
         }
@@ -86,7 +100,8 @@ class Spaces:
     def space(self, axes: Axes) -> Space:
         """The objects of some axes."""
         if axes not in self._spaces:
-            self._spaces[axes] = self._made(axes)
+            space = self._spaces[axes] = self._made(axes)
+            self.held_bytes += space.nbytes
         return self._spaces[axes]
 
     def _is_paired(self, axes: Axes) -> bool:
@@ -95,7 +110,7 @@ class Spaces:
     def _made(self, axes: Axes) -> Space:
         last = axes[-1]
         if self._is_paired(axes):
-            return paired(self.space(axes[:-1]), self.space((last,)))
+            return paired(self.space(axes[:-1]), self.space((last,)), self._demand)
         if last in self._program.kept:
             before = (*axes[:-1], self._program.kept[last].base)
             return chosen(self.space(before), self._condition(last, before))
@@ -105,7 +120,8 @@ class Spaces:
     def place(self, here: Axes, there: Axes) -> Rows:
         """For each object there, the row of the object here that it goes with."""
         if (here, there) not in self._places:
-            self._places[here, there] = self._placed(here, there)
+            rows = self._places[here, there] = self._placed(here, there)
+            self.held_bytes += rows.nbytes
         return self._places[here, there]
 
     def _placed(self, here: Axes, there: Axes) -> Rows:

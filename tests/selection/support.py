@@ -51,6 +51,7 @@ COLUMNS = (
     Column("Muon_links", (Member("a", "uint32"), Member("b", "uint32")), 1, "Muon", "links"),
     column("Muon_no", support="unsupported", reason="nobody can read it"),
     Column("Event.weights", (Member("", "float32"),), 1, "Event", "weights", "Event.weights"),
+    Column("Event.times", (Member("", "uint32"),), 1, "Event", "times", "Event.times"),
     Column("Event.number", (Member("", "uint64"),), 0, "Event", "number"),
     Column("Jets", (), 0, support="unsupported", reason="stored whole"),
     Column("Jets.pt", (Member("", "float32"),), 1, "Jets", "pt", "Jets.pt", origin="local"),
@@ -64,7 +65,7 @@ def values_of(rng: np.random.Generator, events: int, most: int = 4) -> dict[str,
     counts = {
         name: rng.integers(0, most + 1, events) for name in ("Muon", "Jet", "PFCands", "Muon far")
     }
-    counts["Event.weights"] = rng.integers(0, most + 1, events)
+    counts |= {f"Event.{f}": rng.integers(0, most + 1, events) for f in ("weights", "times")}
     counts["Jets.pt"] = counts["Jets.eta"] = rng.integers(0, most + 1, events)
     found = {}
     for one in COLUMNS:

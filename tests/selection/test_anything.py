@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from columnservice.errors import BadExpression
 from columnservice.selection import check, evaluate, parse, text
+from columnservice.selection.names import Names
 from columnservice.selection.operations import FUNCTIONS, OPERATORS
 from columnservice.selection.reductions import REDUCTIONS
 from columnservice.selection.tree import Binary, Call, Constant, Item, Mask, Name, Unary
@@ -16,6 +17,7 @@ from tests.selection.support import COLUMNS, values_of
 
 pytestmark = pytest.mark.fast
 
+NAMES = Names.of(COLUMNS)
 VALUES = values_of(np.random.default_rng(11), 30)
 WORDS = [
     *(c.name for c in COLUMNS), "Muon", "Jet", "PFCands", "MET", "Jets", "Event", "pi", "nan", "dR",
@@ -27,6 +29,7 @@ VOCABULARIES = [
     ["Muon_pt", "PFCands_pt", "PFCands_eta", "Muon", "PFCands", "dR"],
     ["Jet_pt", "Jet_id", "Muon", "Jet", "Muon_loose"],
     ["run", "event", "nMuon", "MET_pt", "Muon_layers", "Event.number"],
+    ["Event.weights", "Event.times", "Event.number", "rho"],
     ["Muon_hits", "Muon_pt", "Muon_same", "Muon_far", "Jets.pt", "Jets.eta"],
 ]
 CALLS = [*FUNCTIONS, *REDUCTIONS, "dR", "dEta", "dPhi", "across", "index"]
@@ -78,13 +81,15 @@ def test_an_expression_is_refused_or_gives_what_was_told(tree, about):
     assert got.values.dtype == program.root.dtype
     assert got.depth == len(program.root.axes)
     assert len(got) == 30
+    assert len(got.values) == (got.offsets[-1][-1] if got.offsets else 30)
     again = check(parse(program.text), COLUMNS, program.text)
     assert again.text == program.text
     assert (again.root.axes, again.root.dtype, again.inputs) == (
         program.root.axes, program.root.dtype, program.inputs,
     )  # fmt: skip
-    # In a worker nothing is known but the inputs.
+    # In a worker nothing is known but the inputs, and their axes.
     few = [c for c in COLUMNS if c.name in program.inputs]
-    alone = evaluate(check(parse(program.text), few, program.text), VALUES)
+    known = Names.of(few, {c.name: NAMES.axis_of(c) for c in few if c.depth})
+    alone = evaluate(check(parse(program.text), known, program.text), VALUES)
     assert alone.values.tobytes() == got.values.tobytes()
     assert [o.tolist() for o in alone.offsets] == [o.tolist() for o in got.offsets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -163,28 +164,116 @@ def test_values_do_not_depend_on_how_events_are_cut(monkeypatch, source, most):
     demand_like_loops(source, values, events)
 
 
-def test_pairs_of_many_events_are_never_held_at_once(monkeypatch):
+@pytest.mark.parametrize(
+    ("source", "pairs_most"),
+    [
+        ("sum(PFCands_pt[dR(Muon, PFCands) < 0.4]) / Muon_pt", 5_000),
+        ("max(max(dR(Jet[Jet_pt > 60], PFCands[PFCands_pt > 20])))", 1_500),
+    ],
+)
+def test_pairs_of_many_events_are_never_held_at_once(monkeypatch, source, pairs_most):
     events, held = 400, []
     values = values_of(np.random.default_rng(6), events, most=40)
-    paired = room.Spaces._made
+    whole = run(source, values)
+    made_by = room.Run._demand_pairs
 
-    def watched(self, axes):
-        made = paired(self, axes)
-        held.append(made.size)
-        return made
+    def watched(self, count):
+        made_by(self, count)
+        held.append(count)
 
-    monkeypatch.setattr(room, "MOST_OBJECTS", 5_000)
-    monkeypatch.setattr(room.Spaces, "_made", watched)
-    run("sum(PFCands_pt[dR(Muon, PFCands) < 0.4]) / Muon_pt", values)
-    muons, candidates = (np.diff(values[f"{c}_pt"].offsets[0]) for c in ("Muon", "PFCands"))
-    assert max(held) <= 5_000 < int((muons * candidates).sum())
+    monkeypatch.setattr(room, "MOST_OBJECTS", pairs_most)
+    monkeypatch.setattr(room.Run, "_demand_pairs", watched)
+    cut = run(source, values)
+    assert cut.values.tobytes() == whole.values.tobytes()
+    assert max(held) <= pairs_most < sum(held)
+    # Many events at a time: conditions are counted before chunks are taken to be too large.
+    assert len(held) < events / 2
 
 
-def test_one_event_with_too_many_pairs_is_an_error(monkeypatch):
-    monkeypatch.setattr(room, "MOST_OBJECTS_PER_EVENT", 3)
-    values = values_of(np.random.default_rng(7), 50, most=6)
-    with pytest.raises(BadExpression, match="Choose objects before pairs are formed"):
-        run("min(dR(Muon, Jet))", values)
+DENSE = {
+    "Muon_eta": ragged_of([np.linspace(-2, 2, 300)], 1),
+    "Muon_phi": ragged_of([np.linspace(-3, 3, 300)], 1),
+    "Muon_pt": ragged_of([np.arange(300.0)], 1),
+    "Jet_eta": ragged_of([np.linspace(-2, 2, 400)], 1),
+    "Jet_phi": ragged_of([np.linspace(3, -3, 400)], 1),
+    "Jet_pt": ragged_of([np.arange(400.0)], 1),
+    "Jet_id": ragged_of([np.zeros(400)], 1, "int16"),
+}
+
+
+REMEDIED = {
+    "min(dR(Muon, Jet[Jet_pt > 390]))": lambda far: far[:, 391:].min(axis=1),
+    "min(dR(Muon[Muon_pt > 295], Jet))": lambda far: far[296:].min(axis=1),
+    "min(dR(Muon[Muon_pt > 150], Jet[Jet_pt > 390]))": lambda far: far[151:, 391:].min(axis=1),
+    "sum(Jet_pt[Jet_pt > 390][dR(Muon, Jet[Jet_pt > 390]) < 2])": lambda far: (
+        (far[:, 391:] < 2) @ np.arange(391.0, 400)
+    ),
+}
+
+
+@pytest.mark.parametrize(("remedied", "truth"), REMEDIED.items())
+def test_one_event_with_too_many_pairs_is_an_error_and_what_it_advises_helps(
+    monkeypatch, remedied, truth
+):
+    monkeypatch.setattr(room, "MOST_BYTES", 2_000_000)
+    with pytest.raises(BadExpression, match="One event has 120000 pairs") as caught:
+        run("min(dR(Muon, Jet))", DENSE)
+    assert "Choose objects before pairs are formed" in caught.value.remedy
+    with pytest.raises(BadExpression, match="One event has 59600 pairs"):
+        run("min(dR(Muon[Muon_pt > 150], Jet))", DENSE)
+    eta, phi = (np.subtract.outer(DENSE[f"Muon_{f}"].values, DENSE[f"Jet_{f}"].values)
+                for f in ("eta", "phi"))  # fmt: skip
+    far = np.hypot(eta, (phi + np.pi) % (2 * np.pi) - np.pi)
+    np.testing.assert_allclose(run(remedied, DENSE).values, truth(far), rtol=1e-4)
+
+
+def test_memory_follows_how_wide_an_expression_is_and_not_how_long(monkeypatch):
+    """Thirty values of each pair, never more than a few of them at once."""
+    pairs = 300 * 400
+    parts = [f"dR(Muon_eta, Muon_phi, across({n}, Jet) * Jet_eta, Jet_phi)" for n in range(30)]
+    long = f"max({' + '.join(parts)})"
+    deep = parts[0]
+    for part in parts[1:12]:
+        deep = f"{part} + ({deep})"
+    for source in (long, f"max({deep})"):
+        tracemalloc.start()
+        whole = run(source, DENSE)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 200 * pairs, source
+        # And what is allowed is kept to, or refused.
+        for limit in (50, 100, 200):
+            monkeypatch.setattr(room, "MOST_BYTES", limit * pairs)
+            tracemalloc.start()
+            try:
+                assert run(source, DENSE).values.tobytes() == whole.values.tobytes()
+            except BadExpression:
+                assert limit < 200
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < limit * pairs + 1_000_000
+        monkeypatch.undo()
+
+
+def test_a_number_is_repeated_for_each_object():
+    values = {"Jet_id": ragged_of([[1, 2], [], [3]], 1, "int16")}
+    values["Jet_pt"] = ragged_of([[5.0, 50.0], [], [70.0]], 1)
+    assert lists_of(run("across(1, Jet)", values)) == [[1, 1], [], [1]]
+    assert lists_of(run("sum(across(1, Jet))", values)) == [2, 0, 1]
+    assert lists_of(run("across(0.5, Jet[Jet_pt > 9])", values)) == [[0.5], [], [0.5]]
+    assert lists_of(run("leading(across(2 + 3, Jet), by=Jet_pt, default=0)", values)) == [5, 0, 5]
+    assert lists_of(run("across(7, Jet)[1]", values))[0] == 7
+    assert lists_of(run("any(across(True, Jet))", values)) == [True, False, True]
+
+
+def test_lists_beside_the_scalars_of_an_event_have_nothing_to_do_with_each_other():
+    values = {
+        "Event.weights": ragged_of([[1.0, 2.0], []], 1),
+        "Event.times": ragged_of([[7], [8, 9]], 1, "uint32"),
+    }
+    assert lists_of(run("sum(Event.weights) + count(Event.times)", values)) == [4, 2]
+    with pytest.raises(BadExpression, match=r"for each Event\.times, Event\.weights for"):
+        run("Event.weights + Event.times", values)
 
 
 def test_no_events_give_no_values():
