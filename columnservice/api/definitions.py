@@ -13,6 +13,7 @@ from columnservice.api.auth import Caller, demand_define, demand_read, demand_un
 from columnservice.api.rooms import Home
 from columnservice.catalogue import drafting
 from columnservice.catalogue.columns import columns_of
+from columnservice.catalogue.defined import standing
 from columnservice.catalogue.definitions import Definition
 from columnservice.model import Column
 from columnservice.selection.installed import InstalledFunction, installed
@@ -70,12 +71,12 @@ def list_definitions(name: str, house: Home, caller: Caller) -> dict[str, Any]:
     """What users defined, and what functions of the operator compute, in this Dataset."""
     demand_read(caller, name)
     definitions = house.catalogue.definitions(name)
-    columns = {o.column.name: o.column for o in columns_of(house.catalogue, name)}
+    known = {o.column.name: o for o in columns_of(house.catalogue, name)}
     functions, broken = installed()
-    mine = [(f, columns[f.name]) for f in functions if f.name in columns]
+    mine = [(f, standing(f, known)) for f in functions]
     return {
-        "definitions": [_definition(d, columns.get(d.name)) for d in definitions],
-        "functions": [_function(f, c) for f, c in mine if c.source == f.source],
+        "definitions": [_definition(d, standing(d, known)) for d in definitions],
+        "functions": [_function(f, c) for f, c in mine if c is not None],
         "broken": [{"source": b.source, "reason": b.reason} for b in broken],
     }
 
@@ -94,8 +95,8 @@ def define(name: str, new: NewDefinition, house: Home, caller: Caller) -> dict[s
     kept = drafting.define(
         house.catalogue, name, draft, lambda author: demand_define(caller, name, author)
     )
-    columns = {o.column.name: o.column for o in columns_of(house.catalogue, name)}
-    return _definition(kept, columns.get(kept.name))
+    known = {o.column.name: o for o in columns_of(house.catalogue, name)}
+    return _definition(kept, standing(kept, known))
 
 
 @router.delete("/{column}", status_code=204)

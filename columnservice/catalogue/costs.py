@@ -28,26 +28,38 @@ def with_costs(offered: Sequence[OfferedColumn]) -> tuple[OfferedColumn, ...]:
     """All Columns of a Dataset, the computed ones with the costs of all that they are made from.
 
     An input that is needed at several places counts once; one without a known cost leaves the
-    result unknown.
+    result unknown, and so does a Column that is computed from itself.
     """
     known = {o.column.name: o for o in offered}
     sources: dict[str, frozenset[str]] = {}
 
     def read_for(name: str) -> frozenset[str]:
         """The Columns that are read for one; names that are not there stay as they are."""
-        if name not in sources:
-            one = known.get(name)
-            derivation = one.derivation if one else None
-            inputs = derivation.inputs if derivation else ()
-            made = frozenset[str]().union(*(read_for(i) for i in inputs if i != name))
-            sources[name] = made if derivation else frozenset((name,))
+        path = [name]  # not a recursion: definitions may use definitions a thousand times over
+        while path:
+            last = path[-1]
+            one = known.get(last)
+            if one is None or one.derivation is None:
+                sources[last] = frozenset((last,))
+                path.pop()
+                continue
+            inputs = one.derivation.inputs
+            missing = next((i for i in inputs if i not in sources and i not in path), None)
+            if missing is not None:
+                path.append(missing)
+                continue
+            circular = frozenset(i for i in inputs if i not in sources)
+            sources[last] = circular.union(*(sources.get(i, ()) for i in inputs))
+            path.pop()
         return sources[name]
 
     def cost(one: OfferedColumn) -> OfferedColumn:
         if one.derivation is None:
             return one
         parts = [
-            known[name].column.cost_bytes if name in known else None
+            known[name].column.cost_bytes
+            if name in known and known[name].derivation is None
+            else None
             for name in read_for(one.column.name)
         ]
         told = [part for part in parts if part is not None]

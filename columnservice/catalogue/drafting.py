@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from columnservice.catalogue.columns import columns_of
-from columnservice.catalogue.defined import COMPUTED, defined_columns, offered
+from columnservice.catalogue.defined import defined_columns, is_computed, offered
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.naming import collection_of
 from columnservice.catalogue.store import Catalogue
@@ -17,6 +17,7 @@ from columnservice.errors import BadExpression, ColumnExists, ColumnInUse, Reque
 from columnservice.model import FormatName, OfferedColumn
 from columnservice.selection import check, names, parse
 from columnservice.selection.installed import installed
+from columnservice.selection.names import Names
 
 MOST_DEFINITIONS = 1000
 _ATTEMPTS = 20
@@ -71,11 +72,10 @@ def _checked(
     _demand_readable(draft)
     defined = {d.name: d for d in definitions}
     known = columns_of(catalogue, dataset)
-    if draft.name not in defined:
-        if any(o.column.name == draft.name for o in known):
-            raise ColumnExists(f"{dataset} has a column {draft.name!r} already.")
-        if len(defined) >= MOST_DEFINITIONS:
-            raise RequestError(f"{dataset} has {MOST_DEFINITIONS} definitions.", "Remove some.")
+    if any(o.column.name == draft.name and not _is_of(o, defined) for o in known):
+        raise ColumnExists(f"{dataset} has a column {draft.name!r} already.")
+    if draft.name not in defined and len(defined) >= MOST_DEFINITIONS:
+        raise RequestError(f"{dataset} has {MOST_DEFINITIONS} definitions.", "Remove some.")
     above = users(draft.name, known)
     tree = parse(draft.expression)
     for name in names(tree):
@@ -84,10 +84,10 @@ def _checked(
                 f"{draft.name} would be computed from itself, through {name}.",
                 "Use other columns, or another name.",
             )
-    usable = [
+    usable = Names.of([
         o.column for o in known
         if o.column.origin != "reference" and o.column.name not in {draft.name, *above}
-    ]  # fmt: skip
+    ])  # fmt: skip
     told = replace(draft, expression=check(tree, usable, draft.expression, about).text)
     offered(told, usable, here.format)
     _demand_users_fit(known, {**defined, told.name: told}, above, here.format)
@@ -117,8 +117,10 @@ def undefine(
     for _ in range(_ATTEMPTS):
         known = catalogue.definitions(dataset)
         permit(_author(known, name))
-        above = users(name, columns_of(catalogue, dataset))
-        if above and any(d.name == name for d in known):
+        columns = columns_of(catalogue, dataset)
+        above = users(name, columns)
+        defined = {d.name: d for d in known}
+        if above and any(o.column.name == name and _is_of(o, defined) for o in columns):
             raise ColumnInUse(f"{', '.join(above)} of {dataset} is computed from {name}.")
         if catalogue.undefine(dataset, name, known):
             return
@@ -127,6 +129,13 @@ def undefine(
 
 def _author(definitions: Sequence[Definition], name: str) -> str | None:
     return next((d.author for d in definitions if d.name == name), None)
+
+
+def _is_of(one: OfferedColumn, definitions: Mapping[str, Definition]) -> bool:
+    """Whether a Column is that of a definition, and neither of files nor of a function."""
+    if one.column.name not in definitions or not is_computed(one):
+        return False
+    return one.column.source not in {f.source for f in installed()[0] if f.name == one.column.name}
 
 
 def _busy(dataset: str) -> Unavailable:
@@ -158,15 +167,10 @@ def _demand_users_fit(
 ) -> None:
     if not above:
         return
-    given = [o for o in known if o.column.name not in definitions and not is_computed(o)]
+    given = [o for o in known if not is_computed(o)]
     made = defined_columns(format_name, given, installed()[0], list(definitions.values()))
     for one in made:
         if one.column.name in above and one.column.support != "ok":
             raise ColumnInUse(
                 f"{one.column.name} is computed from it and would not fit: {one.column.reason}."
             )
-
-
-def is_computed(one: OfferedColumn) -> bool:
-    """Whether a Column is made by a function or an expression."""
-    return one.derivation is not None and one.derivation.compute in COMPUTED

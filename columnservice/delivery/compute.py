@@ -19,6 +19,7 @@ from columnservice.errors import CountsMismatch
 from columnservice.model import Derivation, Offsets, Ragged, plain
 from columnservice.reader.progress import tick
 from columnservice.selection import Program, check, evaluate, parse
+from columnservice.selection.names import Names
 from columnservice.wire import column_from_json
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -90,15 +91,20 @@ def _take_matched(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
 
 
 def _expression(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
-    """Inputs: what the expression names. Parameters: its text, and what its Columns are."""
+    """Inputs: what the expression names. Parameters: its text, and what its Columns are.
+
+    Whose objects a Column describes was found from all Columns of the Dataset, and is told here.
+    """
     program = _program(parameters["text"], parameters["columns"])
     return evaluate(program, dict(zip(program.inputs, inputs, strict=True)), tick)
 
 
 @lru_cache(maxsize=256)
 def _program(text: str, columns: str) -> Program:
-    known = [column_from_json(document) for document in json.loads(columns)]
-    return check(parse(text), known, text)
+    documents = json.loads(columns)
+    axes = {d["name"]: d["axis"] for d in documents if "axis" in d}
+    known = [column_from_json(document) for document in documents]
+    return check(parse(text), Names.of(known, axes), text)
 
 
 def _list_owners(inputs: Sequence[Ragged], _: Parameters) -> Ragged:

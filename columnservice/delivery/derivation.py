@@ -52,12 +52,12 @@ def needs_of(known: Mapping[str, OfferedColumn], asked: Sequence[Column]) -> Nee
     local: dict[str, Column] = {}
     derived: dict[str, tuple[Column, Derivation]] = {}
 
-    def visit(offered: OfferedColumn, below: tuple[str, ...]) -> None:
+    def visit(offered: OfferedColumn) -> list[OfferedColumn]:
+        """The computed Columns that one needs and that are not there yet; none: it is now."""
         column, derivation = offered.column, offered.derivation
-        if column.name in derived:
-            return
-        if derivation is None or column.name in below:
-            raise UnsupportedColumn(f"{column.name} is computed from itself, or from nothing.")
+        if derivation is None:
+            raise UnsupportedColumn(f"{column.name} is computed from nothing.")
+        missing = []
         for name in derivation.inputs:
             source = known.get(name)
             if source is None or source.column.support != "ok":
@@ -66,16 +66,23 @@ def needs_of(known: Mapping[str, OfferedColumn], asked: Sequence[Column]) -> Nee
                     f"{column.name} is computed from {name}, which cannot be delivered: {reason}."
                 )
             if source.column.origin == "derived":
-                visit(source, (*below, column.name))
+                missing += [] if name in derived else [source]
             elif source.column.origin == "local":
                 local[name] = source.column
             else:
                 parent.setdefault(name, source.column)
-        derived[column.name] = (column, derivation)
+        if not missing:
+            derived[column.name] = (column, derivation)
+        return missing
 
     for column in asked:
-        if column.origin == "derived":
-            visit(known[column.name], ())
+        # Not a recursion: definitions may use definitions a thousand times over.
+        path = [known[column.name]] if column.origin == "derived" else []
+        while path:
+            missing = visit(path[-1]) if path[-1].column.name not in derived else []
+            if any(one is other for one in missing for other in path):
+                raise UnsupportedColumn(f"{path[-1].column.name} is computed from itself.")
+            path = [*path, missing[0]] if missing else path[:-1]
     return Needs(tuple(parent.values()), tuple(local.values()), tuple(derived.values()))
 
 

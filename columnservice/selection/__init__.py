@@ -15,5 +15,5 @@ from columnservice.selection.tree import Node, names, text
 
 __all__ = ["LANGUAGE_VERSION", "Node", "Program", "check", "evaluate", "names", "parse", "text"]
 
-LANGUAGE_VERSION = 1
+LANGUAGE_VERSION = 2
 """Counted up when the same text over the same values would give another result."""

@@ -10,11 +10,14 @@ from threading import Barrier
 import pytest
 
 from columnservice.catalogue.columns import columns_of
-from columnservice.catalogue.defined import defined_columns
+from columnservice.catalogue.costs import with_costs
+from columnservice.catalogue.defined import TAKEN, defined_columns, standing
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.drafting import define, undefine
 from columnservice.catalogue.naming import belonging, collection_of
 from columnservice.catalogue.store import Catalogue
+from columnservice.delivery.compute import compute
+from columnservice.delivery.derivation import needs_of
 from columnservice.errors import (
     BadExpression,
     ColumnExists,
@@ -24,11 +27,12 @@ from columnservice.errors import (
     UnknownColumn,
 )
 from columnservice.model import ColumnSet, Dataset, LumiRange, OfferedColumn
-from columnservice.selection import check, parse
+from columnservice.selection import LANGUAGE_VERSION, check, parse
 from columnservice.selection.installed import InstalledFunction
 from columnservice.selection.names import Names
 from tests.catalogue.conftest import offered, record
 from tests.selection.support import COLUMNS
+from tests.support.ragged import lists_of, ragged_of
 
 pytestmark = pytest.mark.fast
 
@@ -230,7 +234,7 @@ def test_the_digest_knows_everything_that_decides_the_values(nano):
     define(nano, "nano", draft("Muon_a", "Muon_pt + 1"))
     parameters = dict(column(nano, "Muon_a").derivation.parameters)
     assert parameters["text"] == "Muon_pt + 1"
-    assert parameters["language"] == 1
+    assert parameters["language"] == LANGUAGE_VERSION
     assert '"dtype": "float32"' in parameters["columns"]
 
 
@@ -331,3 +335,124 @@ def test_functions_are_columns_where_their_inputs_are():
     assert found["Muon_lacks"].column.reason == "it needs Nowhere_pt: is not there"
     assert "how many Muon there are" in found["Muon_lonely"].column.reason
     assert found["Muon_twice"].column.support == "ok"
+
+
+def test_a_function_and_a_definition_of_one_name_are_both_refused_and_harm_nothing_else(
+    nano, monkeypatch
+):
+    """The operator installs a function under a name that a user took, using the user's columns."""
+    define(nano, "nano", draft("Muon_score", "Muon_pt + 1"))
+    define(nano, "nano", draft("Muon_twice", "Muon_score * 2"))
+    both = (function("Muon_score", ("Muon_pt", "Muon_twice")), function("Muon_other", ("Muon_pt",)))
+    for room in ("catalogue.columns", "catalogue.drafting"):
+        monkeypatch.setattr(f"columnservice.{room}.installed", lambda: (both, ()))
+    nano.add_files("mini", [record(9).url])  # the catalogue remembers columns until files change
+    nano.record_file("mini", record(9, LumiRange(1, 9, 9), columnset=PARENT), PARENT)
+
+    known = {o.column.name: o for o in columns_of(nano, "nano")}
+    assert len(known) == len(columns_of(nano, "nano"))
+    clash = known["Muon_score"].column
+    assert (clash.support, clash.reason) == (
+        "unsupported", "users define Muon_score too: which one is meant?"
+    )  # fmt: skip
+    assert known["Muon_twice"].column.reason == "computed from Muon_score, which cannot be computed"
+    assert known["Muon_other"].column.support == known["Muon_pt"].column.support == "ok"
+    [mine] = [d for d in nano.definitions("nano") if d.name == "Muon_score"]
+    assert standing(mine, known) == standing(both[0], known) == clash
+    with pytest.raises(ColumnExists, match="'Muon_score' already"):
+        define(nano, "nano", draft("Muon_score", "Muon_pt + 3"))
+    undefine(nano, "nano", "Muon_twice")
+    undefine(nano, "nano", "Muon_score")
+    assert column(nano, "Muon_score").derivation is None  # its function needs Muon_twice
+    assert "Muon_twice: is not there" in column(nano, "Muon_score").column.reason
+
+
+def test_a_name_that_files_bring_later_is_theirs(nano):
+    define(nano, "nano", draft("Muon_new", "Muon_pt + 1"))
+    define(nano, "nano", draft("Muon_more", "Muon_new * 2"))
+    richer = ColumnSet(
+        "34" * 16,
+        (
+            *LOCAL.columns,
+            offered("Muon_new", depth=1, collection="Muon", field="new", shape="Muon"),
+        ),
+    )
+    nano.remove_files("nano", [record(2).url])
+    nano.add_files("nano", [record(2).url])
+    nano.record_file("nano", record(2, LumiRange(1, 1, 1), columnset=richer), richer)
+
+    listed = [o.column for o in columns_of(nano, "nano")]
+    assert [c.origin for c in listed if c.name == "Muon_new"] == ["local"]
+    known = {o.column.name: o for o in columns_of(nano, "nano")}
+    by_name = {d.name: d for d in nano.definitions("nano")}
+    told = standing(by_name["Muon_new"], known)
+    assert (told.support, told.reason, told.source) == ("unsupported", TAKEN, "Muon_pt + 1")
+    assert standing(by_name["Muon_more"], known).support == "ok"
+    with pytest.raises(ColumnExists, match="'Muon_new' already"):
+        define(nano, "nano", draft("Muon_new", "Muon_pt + 2"))
+    define(nano, "nano", draft("Muon_more", "Muon_new * 3"))
+    undefine(nano, "nano", "Muon_new")  # Muon_more is computed from the files' own
+    assert column(nano, "Muon_new").column.origin == "local"
+
+
+def test_a_function_whose_name_the_files_hold_is_listed_with_the_reason():
+    known = {c.name: OfferedColumn(c, None) for c in COLUMNS}
+    told = standing(function("Muon_pt", ("Muon_eta",)), known)
+    assert (told.support, told.reason, told.source) == ("unsupported", TAKEN, "pkg 1.0, pkg:score")
+    assert standing(function("Muon_pt", ("Nowhere_x",)), known) is None
+    assert standing(function("Muon_unheard", ("Nowhere_x",)), known) is None
+
+
+def test_definitions_that_use_each_other_a_thousand_times_over_stop_nobody():
+    known = [OfferedColumn(replace(c, cost_bytes=2.0), None) for c in COLUMNS]
+    chain = [draft("Muon_d0", "Muon_pt")]
+    chain += [draft(f"Muon_d{n}", f"Muon_d{n - 1} + 1") for n in range(1, 1000)]
+    made = defined_columns("nanoaod", known, (), chain[:20])
+    assert all(o.column.support == "ok" for o in made)
+    first = made[0]
+    made = [
+        OfferedColumn(
+            replace(first.column, name=d.name), None,
+            replace(first.derivation, inputs=(f"Muon_d{n - 1}" if n else "Muon_pt",)),
+        )
+        for n, d in enumerate(chain)
+    ]  # fmt: skip
+    known = {o.column.name: o for o in with_costs([*known, *reversed(made)])}
+    assert known["Muon_d999"].column.cost_bytes == 2.0
+    needs = needs_of(known, [known["Muon_d999"].column])
+    assert [c.name for c, _ in needs.derived] == [d.name for d in chain]
+
+
+def test_names_are_told_apart_once_for_all_definitions_that_need_no_other(monkeypatch):
+    made, of = [], Names.of
+    monkeypatch.setattr(Names, "of", lambda *told: made.append(1) or of(*told))
+    known = [OfferedColumn(c, None) for c in COLUMNS]
+    many = [draft(f"Muon_n{n}", f"Muon_pt + {n}") for n in range(50)]
+    more = [draft(f"Muon_m{n}", f"Muon_n{n} + {n}") for n in range(50)]
+    found = defined_columns("nanoaod", known, (), [*more, *many])
+    assert [o.column.support for o in found] == ["ok"] * 100
+    assert len(made) == 2
+
+
+IN_A_WORKER = {
+    "sumOfLists": ("sum(Event.weights) + count(Event.times)", [5, 2]),
+    "sumOfFar": ("sum(Muon_far) + count(Muon_pt)", [4, 3]),
+    "longestList": ("maximum(count(Event.times), count(Event.weights))", [2, 2]),
+}
+
+
+@pytest.mark.parametrize(("name", "about"), IN_A_WORKER.items())
+def test_what_is_accepted_is_computed_by_a_worker_that_knows_the_inputs_only(name, about):
+    """Lists beside the scalars of an event, or beside a local collection, are axes of their own."""
+    source, wanted = about
+    known = [OfferedColumn(c, None) for c in COLUMNS]
+    [one] = defined_columns("nanoaod", known, (), [draft(name, source)])
+    assert one.column.support == "ok"
+    values = {
+        "Event.weights": ragged_of([[1, 3], []], 1),
+        "Event.times": ragged_of([[7], [8, 9]], 1, "uint32"),
+        "Muon_far": ragged_of([[1, 2], [3]], 1),
+        "Muon_pt": ragged_of([[5], []], 1),
+    }
+    made = compute(one.derivation, [values[n] for n in one.derivation.inputs])
+    assert lists_of(made) == wanted
