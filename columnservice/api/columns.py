@@ -19,6 +19,7 @@ from columnservice.api.replies import Begun, GrowingReply, WholeReply, headers_o
 from columnservice.api.rooms import Home
 from columnservice.catalogue.columns import columns_of
 from columnservice.catalogue.derived import HAS_MATCH, MATCH_COMPUTES
+from columnservice.catalogue.makings import makings_of, parents_state
 from columnservice.catalogue.partitions import partitions_of
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
@@ -62,26 +63,40 @@ def list_columns(
     support: Support | None = None,
     sort: Order | None = None,
 ) -> dict[str, Any]:
-    """Columns of a Dataset: its own, and those that its parent offers; all, or those that fit."""
+    """Columns of a Dataset: its own, and those that its parent offers; all, or those that fit.
+
+    With them stands how each is made (``recipes``, and ``inputs`` where it is computed), by which a
+    client knows old values from new ones.
+    """
     demand_read(caller, name)
+    # Asked before the Columns: what changes meanwhile must not be taken for known.
+    parents = parents_state(house.catalogue, name)
     dataset = house.catalogue.dataset(name)
     offered = columns_of(house.catalogue, name)
     known = {o.column.name: o for o in offered}
     wanted = ColumnFilter(match, origin, collection, support, sort)
     chosen = wanted.choose(o.column for o in offered)
     matched = {m.local: m for m in matches(house.catalogue, name)} if dataset.parent else {}
+    makings = makings_of(house.catalogue, name)
     return {
         "dataset": name,
         "format": dataset.format,
         "parent": dataset.parent,
+        "parents": parents,
         "witnesses": _witnesses(dataset.format, [o.column for o in offered]),
-        "columns": [_told(known[c.name], matched) for c in chosen],
+        "columns": [_told(known[c.name], matched, makings.get(c.name, ())) for c in chosen],
     }
 
 
-def _told(offered: OfferedColumn, matched: Mapping[str, MatchSum]) -> dict[str, Any]:
-    """A Column; with how well the objects match where it rests on that."""
+def _told(
+    offered: OfferedColumn, matched: Mapping[str, MatchSum], makings: Sequence[str]
+) -> dict[str, Any]:
+    """A Column and how it is made; with how well the objects match where it rests on that."""
     document, derivation = wire.column_to_json(offered.column), offered.derivation
+    if makings:
+        document["recipes"] = list(makings)
+    if derivation is not None:
+        document["inputs"] = list(derivation.inputs)
     found = matched.get(offered.column.collection or "")
     if derivation is None or derivation.compute not in MATCH_COMPUTES or found is None:
         return document

@@ -16,6 +16,7 @@ from columnservice import wire
 from columnservice.client.dataset import ColumnList, DatasetList, RemoteDataset
 from columnservice.client.definitions import Definitions
 from columnservice.client.fetching import DataRequest, fetch
+from columnservice.client.makings import Makings
 from columnservice.client.reply import Reply
 from columnservice.client.replycache import ReplyCache
 from columnservice.client.report import LEDGER, Report
@@ -28,11 +29,13 @@ CACHE_LIMIT_BYTES = 10_000_000_000
 
 
 class Catalogue(NamedTuple):
-    """A Dataset's Format, its Columns, and the local ones that tell samples apart."""
+    """A Dataset's Format, its Columns, the local ones that tell samples apart, and how the Columns
+    are made."""
 
     format: str
     columns: ColumnList
     witnesses: tuple[str, ...]
+    makings: Makings = Makings()
 
 
 def connect(
@@ -134,7 +137,8 @@ class Service:
         """What a Dataset offers; raises what ``columns`` raises."""
         document = self.transport.json(f"/v1/datasets/{quote(dataset, safe='')}/columns")
         columns = ColumnList([wire.column_from_json(c) for c in document["columns"]])
-        return Catalogue(document["format"], columns, tuple(document.get("witnesses", ())))
+        witnesses = tuple(document.get("witnesses", ()))
+        return Catalogue(document["format"], columns, witnesses, Makings.of(document))
 
     def fetch(
         self, dataset: str, uuid: str, start: int, stop: int, columns: Sequence[str]

@@ -16,9 +16,9 @@ from columnservice import wire
 from columnservice.client.reply import (
     Reply,
     join,
+    made_alike,
     read_beginning,
     read_reply,
-    same_take,
     unconfirmed,
 )
 from columnservice.client.replycache import ReplyCache
@@ -32,7 +32,7 @@ _LONGEST_QUERY = 1500
 """Characters of a query string up to which a data request is a GET, which caches may keep."""
 
 _MOST_BEGINNINGS = 3
-"""How often one request is begun, if the parents change each time while it is being answered."""
+"""How often one request is begun, if what it is made of changes each time meanwhile."""
 
 
 class ColumnServiceWarning(UserWarning):
@@ -185,18 +185,18 @@ class _Asking:
     def _whole(self, answer: Answer) -> Reply:
         """The reply, asking for the rest as long as each answer brings at least one batch.
 
-        Parts that were joined with different parents are never put together: what came first is
-        thrown away, and everything is asked for anew.
+        Parts that were made from different parents or by different Recipes are never put together:
+        what came first is thrown away, and everything is asked for anew.
 
         Raises:
-            TruncatedReply: no batch arrived, or the parents changed again and again.
+            TruncatedReply: no batch arrived, or what it is made of changed again and again.
         """
         what = self._request
         parts: Reply | None = None
         for _ in range(_MOST_BEGINNINGS):
             while True:
                 part = self._part(answer, what.start if parts is None else parts.stop)
-                if parts is not None and not same_take(parts, part):
+                if parts is not None and not made_alike(parts, part):
                     break
                 parts = part if parts is None else join(parts, part)
                 if answer.whole:
@@ -205,7 +205,9 @@ class _Asking:
                 answer = self._ask(parts.stop)
             parts = None
             answer = self._ask(what.start)
-        raise TruncatedReply(f"The parents changed while {self._transport.url} was answering.")
+        raise TruncatedReply(
+            f"Parents or recipes changed while {self._transport.url} was answering."
+        )
 
     def _part(self, answer: Answer, at: int) -> Reply:
         """What one answer holds of the rows from ``at``."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from columnservice.client.makings import behind, some_of
 from columnservice.client.report import Report
 from columnservice.errors import ProvenanceChanged
-
-_MOST_NAMED = 3
 
 
 def demand_same(
@@ -51,14 +50,9 @@ def _recipes(
 ) -> list[str]:
     """The Columns, and those that they are computed from, that have other Recipes now."""
     now, derived = told.get("recipes", {}), told.get("derived", {})
-    names = dict.fromkeys(columns)
-    behind = list(names)
-    while behind:
-        more = [n for n in derived.get(behind.pop(), ()) if n not in names]
-        names.update(dict.fromkeys(more))
-        behind += more
+    names = behind(columns, derived)
     other = [n for n in names if n in pinned and not _within(now.get(n, ()), pinned[n])]
-    return [f"the recipe of {_some(other)}"] if other else []
+    return [f"the recipe of {some_of(other)}"] if other else []
 
 
 def _within(now: Iterable[str], then: Iterable[str]) -> bool:
@@ -81,7 +75,7 @@ def _parents(file: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
         "gone": [lfn for lfn in gone if lfn not in changed],
         "new": [lfn for lfn in new if lfn not in changed],
     }
-    said = [f"{_some(lfns)} {what}" for what, lfns in found.items() if lfns]
+    said = [f"{some_of(lfns)} {what}" for what, lfns in found.items() if lfns]
     return said or ["the join: this file or a parent was updated in place or registered anew"]
 
 
@@ -91,8 +85,3 @@ def _of(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _identity(parent: Mapping[str, Any]) -> tuple[Any, Any]:
     return parent.get("uuid"), parent.get("size_bytes")
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -141,9 +141,13 @@ def unconfirmed(reply: Reply) -> Reply:
     return replace(reply, batches=tuple(replace(b, verified=False) for b in reply.batches))
 
 
-def same_take(first: Reply, then: Reply) -> bool:
-    """Whether the service joined both with the same parents, as far as it says."""
-    return bool(first.provenance.get("take") == then.provenance.get("take"))
+def made_alike(first: Reply, then: Reply) -> bool:
+    """Whether the service made both from the same parents by the same Recipes, as far as it says.
+
+    A Recipe or definition that changes leaves the parents what they are.
+    """
+    one, other = first.provenance, then.provenance
+    return all(one.get(part) == other.get(part) for part in ("take", "recipes", "derived"))
 
 
 @dataclass

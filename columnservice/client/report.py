@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from columnservice.client.makings import behind
 from columnservice.model import Column
 
 FORMAT = 1
@@ -111,12 +112,7 @@ class Report:
                 continue
             record["traffic"] = _added(record["traffic"], file["traffic"])
             columns, derived = dataset["columns"], dataset.get("derived", {})
-            wanted = dict.fromkeys(file["columns"])
-            behind = list(wanted)
-            while behind:
-                more = [i for i in derived.get(behind.pop(), ()) if i not in wanted]
-                wanted.update(dict.fromkeys(more))
-                behind += more
+            wanted = behind(file["columns"], derived)
             record["datasets"][name] = {
                 "parent": dataset["parent"],
                 "columns": {n: columns[n] for n in file["columns"]},

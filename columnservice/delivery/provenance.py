@@ -9,8 +9,12 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
+from columnservice.catalogue.makings import making
 from columnservice.delivery.plan import Plan
 from columnservice.model import FileLocation, digest_of
+
+REPLY_VERSION = 2
+"""Counted up when replies say other things of the same values."""
 
 
 def state_of(plan: Plan) -> str:
@@ -19,7 +23,9 @@ def state_of(plan: Plan) -> str:
     parts = [(part.start, part.stop, part.pieces()) for part in plan.parts]
     names = [c.name for c in plan.columns]
     # Events that seem to have no parent may stand in files that cannot be used at present.
-    return digest_of("reply", request.start, request.stop, names, parts, plan.unusable_parents)
+    return digest_of(
+        "reply", REPLY_VERSION, request.start, request.stop, names, parts, plan.unusable_parents
+    )
 
 
 def servers_of(location: FileLocation) -> list[str]:
@@ -40,9 +46,9 @@ def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
     read = part.task.columns if part else ()
     derived = part.derive.columns if part and part.derive else ()
     local = part.derive.local_columns if part and part.derive else ()
-    recipes = {w.column.name: sorted({r.digest for r in w.recipes}) for w in read}
-    recipes |= {w.column.name: [w.derivation.digest] for w in derived}
-    recipes |= {w.column.name: [w.recipe.digest] for w in local}
+    recipes = {w.column.name: sorted({making(w.column, r) for r in {*w.recipes}}) for w in read}
+    recipes |= {w.column.name: [making(w.column, w.derivation)] for w in derived}
+    recipes |= {w.column.name: [making(w.column, w.recipe)] for w in local}
     return {
         "parent": parent,
         "take": plan.join.take,

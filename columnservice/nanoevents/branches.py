@@ -35,10 +35,8 @@ class ColumnClasses(MutableMapping[str, Any]):
         return (ColumnClasses, (self._offer,))
 
     def __dask_tokenize__(self) -> Any:
-        o = self._offer
-        named = tuple(sorted(o.named.items()))
-        pin = None if o.pin is None else o.pin.to_json()
-        return (type(self).__name__, o.service.url, o.datasets, o.patterns, o.missing, named, pin)
+        # With the offer's key: under the same arguments columns may be made otherwise tomorrow.
+        return (type(self).__name__, self._offer.service.url, self._offer.key)
 
     def __repr__(self) -> str:
         return f"<uproot's classes with columns of {self._offer.service.url}>"

@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,14 @@ class Source(NamedTuple):
 
     url: str
     dataset: str
+
+
+class Made(NamedTuple):
+    """A Column by its name, and a digest of all that decides its values: another one is another
+    Column, whatever its name."""
+
+    name: str
+    version: str
 
 
 class Range(NamedTuple):
@@ -54,15 +63,30 @@ class Evidence:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def agrees(self, other: Evidence) -> bool:
-        """Whether both claim the same rows to have the same parents, as far as absences show."""
-        return np.array_equal(self.present, other.present)
+        """Whether both claim the same rows to have the same parents, as far as absences show and
+        as no parent file is another one under its name."""
+        mine, theirs = self._parents, other._parents
+        same = all(theirs.get(lfn, identity) == identity for lfn, identity in mine.items())
+        return same and np.array_equal(self.present, other.present)
+
+    @cached_property
+    def _parents(self) -> dict[str, tuple[Any, Any]]:
+        """Identities by name."""
+        told = self.provenance.get("parents", ())
+        return {p.get("lfn", ""): (p.get("uuid"), p.get("size_bytes")) for p in told}
 
 
 @dataclass
 class _Held:
     evidence: Evidence
-    columns: dict[str, Ragged] = field(default_factory=dict)
-    size_bytes: int = 0
+    columns: dict[Made, Ragged] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(_size, self.columns.values()))
+
+    def without(self, names: set[str]) -> _Held:
+        return _Held(self.evidence, {m: r for m, r in self.columns.items() if m.name not in names})
 
 
 def _size(ragged: Ragged) -> int:
@@ -86,26 +110,27 @@ class Memory:
         """For a forked child: a thread that it lacks may have held the lock."""
         self._lock = threading.RLock()
 
-    def recall(self, where: Range) -> dict[str, tuple[Ragged, Evidence]]:
+    def recall(self, where: Range) -> dict[Made, tuple[Ragged, Evidence]]:
         """The Columns held for exactly this range, each with the evidence of its reply."""
         with self._lock:
             held = self._ranges.get(where)
             if held is None:
                 return {}
             self._ranges.move_to_end(where)
-            return {name: (r, h.evidence) for h in held for name, r in h.columns.items()}
+            return {made: (r, h.evidence) for h in held for made, r in h.columns.items()}
 
-    def keep(self, where: Range, evidence: Evidence, columns: dict[str, Ragged]) -> None:
-        """Remember one reply's Columns; those of replies that contradict it are forgotten."""
+    def keep(self, where: Range, evidence: Evidence, columns: dict[Made, Ragged]) -> None:
+        """Remember one reply's Columns; those of replies that contradict it are forgotten, and so
+        are older versions of the same ones."""
+        names = {made.name for made in columns}
         with self._lock:
             older = self._ranges.get(where, [])
-            held = [h for h in older if h.evidence.agrees(evidence)]
-            held.append(_Held(evidence, columns, sum(map(_size, columns.values()))))
-            self._ranges[where] = held
+            held = [h.without(names) for h in older if h.evidence.agrees(evidence)]
+            self._ranges[where] = [*(h for h in held if h.columns), _Held(evidence, columns)]
             self._ranges.move_to_end(where)
             self._forget_oldest()
 
-    def keep_ahead(self, where: Range, evidence: Evidence, columns: dict[str, Ragged]) -> bool:
+    def keep_ahead(self, where: Range, evidence: Evidence, columns: dict[Made, Ragged]) -> bool:
         """Remember a reply that nobody has asked for yet, if it fits beside the newest range."""
         with self._lock:
             newest = next(reversed(self._ranges.values()), [])

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import Any
+from uuid import uuid4
 
 from columnservice import wire
 from columnservice.client.client import EAGER_LIMIT_BYTES, Service
 from columnservice.client.fetching import ColumnServiceWarning
+from columnservice.client.makings import Makings
 from columnservice.client.report import Report
 from columnservice.errors import (
     RequestError,
@@ -36,7 +38,7 @@ class Catalogue:
     """The Columns that a Dataset adds, and the names of all that it has. Pickles compressed.
 
     ``witnesses``: local branches that tell samples apart. ``references``: the parent's version of
-    local Columns, which shows that objects are the same.
+    local Columns, which shows that objects are the same. ``makings``: how all these are made.
     """
 
     dataset: str
@@ -45,6 +47,7 @@ class Catalogue:
     names: frozenset[str]
     witnesses: tuple[str, ...] = ()
     references: tuple[Column, ...] = ()
+    makings: Makings = field(default_factory=Makings)
 
     @cached_property
     def _frozen(self) -> bytes:
@@ -55,6 +58,7 @@ class Catalogue:
             "names": sorted(self.names),
             "witnesses": self.witnesses,
             "references": [wire.column_to_json(c) for c in self.references],
+            "makings": self.makings.to_json(),
         }
         return zlib.compress(json.dumps(document).encode(), 6)
 
@@ -104,7 +108,10 @@ def _thaw(frozen: bytes) -> Catalogue:
     columns = tuple(map(wire.column_from_json, document["columns"]))
     names, witnesses = frozenset(document["names"]), tuple(document["witnesses"])
     references = tuple(map(wire.column_from_json, document["references"]))
-    return Catalogue(document["dataset"], document["format"], columns, names, witnesses, references)
+    makings = Makings.from_json(document["makings"])
+    return Catalogue(
+        document["dataset"], document["format"], columns, names, witnesses, references, makings
+    )
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,8 @@ class Offer:
         eager_limit_bytes: what eager mode may load.
         named: path of a file → the one Dataset that was named for it.
         pin: a report that says how every Column must be made; None: as the service makes it.
+        key: names this offer among all. What is looked up later, when files are opened, is looked
+            up once per process for it and its copies, and never taken from an older offer.
     """
 
     service: Service
@@ -136,6 +145,7 @@ class Offer:
     eager_limit_bytes: int = EAGER_LIMIT_BYTES
     named: Mapping[str, str] = field(default_factory=dict)
     pin: Report | None = None
+    key: str = ""
 
     def is_named(self, path: str) -> bool:
         """Whether the user named the one Dataset that a file belongs to."""
@@ -180,33 +190,45 @@ class Offer:
 
     def _holders(self, uuid: str) -> tuple[str, ...] | None:
         """Names of the Datasets that hold a file and have a parent; None if nobody answers."""
-        key = (self.service.url, uuid)
-        if key not in _holders:
+        holders = _found_for(self.key).holders
+        if uuid not in holders:
             try:
                 found = self.service.datasets(file=uuid)
             except TransportError as error:
                 self._warn_of_silence(error)
                 return None
-            _holders[key] = tuple(d.name for d in found if d.parent is not None)
-        return _holders[key]
+            holders[uuid] = tuple(d.name for d in found if d.parent is not None)
+        return holders[uuid]
 
     def _lately(self, dataset: str) -> Catalogue | None:
         """A column list that could not be known when the offer was made."""
-        key = (self.service.url, dataset)
-        if key not in _catalogues:
+        catalogues = _found_for(self.key).catalogues
+        if dataset not in catalogues:
             try:
-                _catalogues[key] = catalogue_of(self.service, dataset)
+                catalogues[dataset] = catalogue_of(self.service, dataset)
             except TransportError as error:
                 self._warn_of_silence(error)
                 return None
-        return _catalogues[key]
+        return catalogues[dataset]
 
     def _warn_of_silence(self, error: TransportError) -> None:
         warn_once(self.service.url, f"No remote columns: {error}")
 
 
-_holders: dict[tuple[str, str], tuple[str, ...]] = {}
-_catalogues: dict[tuple[str, str], Catalogue] = {}
+@dataclass(frozen=True)
+class _Found:
+    """What was looked up for one offer: UUID → Datasets that hold the file, name → column list."""
+
+    holders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    catalogues: dict[str, Catalogue] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=16)
+def _found_for(key: str) -> _Found:  # noqa: ARG001 (the cache knows it)
+    """What this process looked up for an offer; copies of it, one per task, share it."""
+    return _Found()
+
+
 _warned: set[str] = set()
 
 
@@ -219,8 +241,7 @@ def warn_once(about: str, text: str) -> None:
 
 def forget() -> None:
     """Forget which Datasets hold which files, and which warnings were given."""
-    _holders.clear()
-    _catalogues.clear()
+    _found_for.cache_clear()
     _warned.clear()
 
 
@@ -235,7 +256,8 @@ def catalogue_of(service: Service, dataset: str) -> Catalogue:
     added = tuple(c for c in told.columns if c.origin not in ("local", "reference"))
     references = tuple(c for c in told.columns if c.origin == "reference")
     names = frozenset(c.name for c in told.columns if c.origin != "reference")
-    return Catalogue(dataset, told.format, added, names, told.witnesses, references)
+    makings = told.makings.only(c.name for c in (*added, *references))
+    return Catalogue(dataset, told.format, added, names, told.witnesses, references, makings)
 
 
 def names_in(prefetch: Iterable[Any] | Report) -> tuple[str, ...]:
@@ -288,6 +310,7 @@ def make_offer(
         eager_limit_bytes,
         named or {},
         pin,
+        uuid4().hex,
     )
     for catalogue in offer.catalogues:
         _ = catalogue.layout

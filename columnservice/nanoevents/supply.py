@@ -12,15 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.client.fetching import DataRequest, progress
+from columnservice.client.makings import some_of
 from columnservice.client.pins import demand_same
 from columnservice.client.reply import Reply
 from columnservice.client.report import LEDGER
 from columnservice.client.uploads import upload
-from columnservice.errors import ColumnServiceError, TransportError, UnknownFile
+from columnservice.errors import (
+    ColumnServiceError,
+    ProvenanceChanged,
+    TransportError,
+    UnknownFile,
+)
 from columnservice.model import Column, Keys, Ragged, plain
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.layouts import Layout, key_branches
-from columnservice.nanoevents.memory import MEMORY, Evidence, Memory, Range, Source
+from columnservice.nanoevents.memory import MEMORY, Evidence, Made, Memory, Range, Source
 from columnservice.nanoevents.offer import Catalogue, Offer, warn_once
 
 _OWN_LIMIT_BYTES = 128_000_000
@@ -108,7 +114,7 @@ class Supply:
             wanted = [n for n in names if n not in held] or [self._cheapest()]
             more = self._expected() if not explicit and not held else []
             evidence, values = self._fetch(where, wanted, more)
-            self._memory(where, evidence).keep(where, evidence, values)
+            self._memory(where, evidence).keep(where, evidence, self._lasting(evidence, values))
             held = {**self._recall(where), **{n: (v, evidence) for n, v in values.items()}}
         if not explicit:
             MEMORY.touch(self.source, names)
@@ -121,7 +127,8 @@ class Supply:
         """Write down what is handed out, and say where nobody could vouch for it.
 
         Raises:
-            ProvenanceChanged: it is not made as the pinned report says.
+            ProvenanceChanged: it is not made as the pinned report says, or as it was when the
+                analysis began.
         """
         replies: dict[int, tuple[Evidence, list[Column]]] = {}
         for name in (n for n in names if n in self._offered):
@@ -130,11 +137,11 @@ class Supply:
         url, dataset = self.source
         path = self._local.path
         for evidence, columns in replies.values():
+            asked, told = [column.name for column in columns], evidence.provenance
+            self._demand_unchanged(asked, told)
             if self._offer.pin is not None:
-                asked = [column.name for column in columns]
-                told = evidence.provenance
                 demand_same(self._offer.pin, dataset, where.uuid, path, asked, told)
-            LEDGER.used(url, dataset, where.uuid, path, columns, evidence.provenance)
+            LEDGER.used(url, dataset, where.uuid, path, columns, told)
         if not all(evidence.verified for _, evidence in held.values()):
             warn_once(
                 f"{url} {dataset} unverified",
@@ -142,13 +149,41 @@ class Supply:
                 "parent files are unchanged.",
             )
 
+    def _demand_unchanged(self, names: Iterable[str], told: Mapping[str, Any]) -> None:
+        """Refuse what is made otherwise than the list of Columns said that the analysis began with.
+
+        Raises:
+            ProvenanceChanged: it is.
+        """
+        changed = self._catalogue.makings.changed(names, told)
+        if changed:
+            raise ProvenanceChanged(
+                f"{self._local.path} (dataset {self.source.dataset!r}): {some_of(changed)} "
+                f"{'is' if len(changed) == 1 else 'are'} made otherwise now than when this "
+                "analysis began.",
+                "Call service.nanoevents(…) again, and run over all files anew.",
+            )
+
+    def _lasting(self, evidence: Evidence, values: Mapping[str, Ragged]) -> dict[Made, Ragged]:
+        """What of a reply may be remembered: Columns that are what their list says."""
+        makings, told = self._catalogue.makings, evidence.provenance
+        return {
+            Made(name, makings.version(name)): ragged
+            for name, ragged in values.items()
+            if not makings.changed([name], told)
+        }
+
     def forget(self, where: Range) -> None:
         """Forget a range whose Columns turned out to be wrong or missing."""
         MEMORY.forget(where)
         self._incomplete.forget(where)
 
     def _recall(self, where: Range) -> Holding:
-        return {**MEMORY.recall(where), **self._incomplete.recall(where)}
+        found = {**MEMORY.recall(where), **self._incomplete.recall(where)}
+        version = self._catalogue.makings.version
+        return {
+            made.name: held for made, held in found.items() if version(made.name) == made.version
+        }
 
     def _memory(self, where: Range, evidence: Evidence) -> Memory:
         """Where a reply is kept: for the whole process only if no event lacks a parent."""
@@ -191,7 +226,8 @@ class Supply:
         def fetch() -> None:
             reply = self._request(following, wanted, ahead=True)
             evidence, values = self._read(reply, wanted)
-            self._memory(following, evidence).keep_ahead(following, evidence, values)
+            memory = self._memory(following, evidence)
+            memory.keep_ahead(following, evidence, self._lasting(evidence, values))
 
         if wanted:
             AHEAD.begin(following, fetch)

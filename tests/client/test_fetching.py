@@ -80,22 +80,30 @@ def test_a_second_part_with_other_columns_is_refused(server):
         service.fetch("nano", UUID, 0, ROWS, ["rho"])
 
 
-def test_parts_that_were_joined_with_different_parents_are_never_put_together(server):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"take": "before"}, {"take": "after"}),
+        ({"take": "t", "recipes": {"rho": ["1"]}}, {"take": "t", "recipes": {"rho": ["2"]}}),
+    ],
+    ids=["parents", "recipes"],
+)
+def test_parts_that_were_made_differently_are_never_put_together(server, before, after):
     dataset = server.datasets["nano"]
-    dataset.provenance = {"parent": "mini", "take": "before"}
+    dataset.provenance = {"parent": "mini", **before}
     service = columnservice.connect(server.url)
     server.breaks = [len(body_of(service, "rho")) * 2 // 3]
     asked = len(server.data_requests)
 
     def later(request):
         if request.path.endswith("/data") and request.rows[0] > 0:
-            dataset.provenance = {"parent": "mini", "take": "after"}
+            dataset.provenance = {"parent": "mini", **after}
             dataset.tables[UUID].values["rho"] = plain(np.arange(ROWS, dtype=np.float64))
 
     server.answer = later
     reply = service.fetch("nano", UUID, 0, ROWS, ["rho"])
     assert rho(reply) == list(range(ROWS))
-    assert reply.provenance["take"] == "after"
+    assert reply.provenance == {"parent": "mini", **after}
     assert [r.rows[0] for r in server.data_requests[asked:]][::2] == [0, 0]
 
 
@@ -111,7 +119,7 @@ def test_parents_that_change_all_the_time_are_a_transport_error(server):
         dataset.provenance = {"parent": "mini", "take": len(server.log)}
 
     server.answer = later
-    with pytest.raises(errors.TruncatedReply, match="parents changed"):
+    with pytest.raises(errors.TruncatedReply, match="Parents or recipes changed"):
         service.fetch("nano", UUID, 0, ROWS, ["rho"])
 
 

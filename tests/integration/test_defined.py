@@ -13,7 +13,13 @@ import uproot
 from coffea.nanoevents import NanoAODSchema, NanoEventsFactory, PHYSLITESchema
 
 import columnservice
-from columnservice.errors import BadExpression, ColumnExists, ColumnInUse, UnknownColumn
+from columnservice.errors import (
+    BadExpression,
+    ColumnExists,
+    ColumnInUse,
+    ProvenanceChanged,
+    UnknownColumn,
+)
 from tests.integration.test_every_column import from_ids
 from tests.support.truth import Parent, expected, truth_of
 
@@ -292,3 +298,43 @@ def test_atlas_columns_stand_in_their_containers(service, data_dir):
             around = (around + np.pi) % (2 * np.pi) - np.pi
             apart = np.hypot(jet["eta"][event] - electron["eta"][event][number], around)
             assert abs(found - ak.min(apart)) < 1e-4
+
+
+@pytest.fixture
+def whole(service, data_dir):
+    """A dataset in which every event has a parent, so that values are remembered: its options."""
+    mini = data_dir / "cms/miniaodsim_phys14_10ev.root"
+    local = data_dir / "cms_demo_mini/local_nano_like_8ev.root"
+    service.register("defined_whole_mini", "miniaod", [mini])
+    service.register("defined_whole", "nanoaod", [local], parent="defined_whole_mini")
+    here = columnservice.connect(service.url)
+
+    def build(dataset=None):
+        told = here.nanoevents(Nano, dataset=dataset, columns=["Muon_*", "nAll*"])
+        return NanoEventsFactory.from_root({str(local): "Events"}, **told).events()
+
+    return here.dataset("defined_whole"), build
+
+
+def test_in_one_notebook_a_changed_definition_is_seen_at_once(whole):
+    dataset, build = whole
+    for dataset_named in ("defined_whole", ["defined_whole"]):
+        for factor in (1, 2, 3):
+            dataset.define("Muon_scaled", f"Muon_pt * {factor}")
+            dataset.define("nAllScaled", "sum(Muon_scaled)")
+            events = build(dataset_named)
+            assert ak.all(events.Muon.scaled == events.Muon.pt * np.float32(factor))
+            total = ak.sum(events.Muon.pt, axis=1) * factor
+            assert np.allclose(np.asarray(events.nAllScaled), np.asarray(total), rtol=1e-5)
+
+
+def test_an_analysis_that_began_before_a_definition_changed_is_told(whole):
+    dataset, build = whole
+    dataset.define("Muon_told", "Muon_pt * 2")
+    dataset.define("Muon_above", "Muon_told + 1")
+    events = build("defined_whole")
+    dataset.define("Muon_told", "Muon_pt * 3")
+    for name in ("told", "above"):
+        with pytest.raises(ProvenanceChanged, match="Muon_told is made otherwise now"):
+            events.Muon[name].to_list()
+    assert build("defined_whole").Muon.told.to_list() == (events.Muon.pt * 3).to_list()

@@ -10,6 +10,7 @@ import uproot
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 
 from columnservice import errors
+from columnservice.model import Column, Member
 from columnservice.nanoevents import ColumnServiceWarning
 from columnservice.nanoevents.offer import catalogue_of
 
@@ -29,11 +30,37 @@ def test_a_named_dataset_needs_no_look_up(small, service, server):
 @pytest.mark.parametrize("choice", [None, ["small"], ["small", "other"]])
 def test_the_uuid_decides_once_per_file(small, service, server, small_file, choice):
     server.add(serve_small(small_file[0], "another-uuid", "other"))
-    for _ in range(2):
-        assert "rho" in opened(small, service, dataset=choice)
+    options = service.nanoevents(BaseSchema, dataset=choice)
+    for told in (options, options, pickle.loads(pickle.dumps(options))):
+        assert "rho" in small.tree(told)
     look_ups = [r.query["file"] for r in server.log if r.path == "/v1/datasets"]
     assert look_ups == [[small.uuid]]
     assert server.data_requests == []
+
+
+@pytest.mark.parametrize("choice", [None, ["small"], "small"])
+def test_a_column_that_is_defined_later_is_there_when_events_are_built_anew(
+    small, service, server, choice
+):
+    assert "mine" not in opened(small, service, dataset=choice)
+    small.served.columns.append(Column("mine", (Member("", "float64"),), 0, origin="derived"))
+    small.table.values["mine"] = small.table.values["rho"]
+    asked = len(server.log)
+    tree = opened(small, service, dataset=choice)
+    assert tree["mine"].array().to_list() == tree["rho"].array().to_list()
+    lists = [r.path for r in server.log[asked:] if r.path.endswith("/columns")]
+    assert lists == ["/v1/datasets/small/columns"]
+
+
+@pytest.mark.parametrize("choice", [None, ["small"]])
+def test_a_file_that_is_registered_later_is_known_when_events_are_built_anew(
+    small, service, choice
+):
+    table = small.served.tables.pop(small.uuid)
+    with pytest.warns(ColumnServiceWarning, match="does not know"):
+        assert "rho" not in opened(small, service, dataset=choice)
+    small.served.tables[small.uuid] = table
+    assert "rho" in opened(small, service, dataset=choice)
 
 
 def test_datasets_without_a_parent_are_no_candidates(small, service, server, small_file):

@@ -103,6 +103,8 @@ class ServedDataset:
     parent: str | None = "parents"
     witnesses: list[str] = field(default_factory=list)
     provenance: dict[str, Any] | None = None
+    made: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    parents_state: str = ""
 
     @property
     def info(self) -> dict[str, Any]:
@@ -205,11 +207,14 @@ class WireServer:
         if parts[1:2] == ["eventindexes"]:
             return self._eventindex(dataset, request, parts[2])
         if parts[1:] == ["columns"]:
-            columns = [wire.column_to_json(c) for c in dataset.columns]
+            columns = [
+                wire.column_to_json(c) | dataset.made.get(c.name, {}) for c in dataset.columns
+            ]
             document = {
                 "dataset": dataset.name,
                 "format": dataset.format,
                 "witnesses": dataset.witnesses,
+                "parents": dataset.parents_state,
                 "columns": columns,
             }
             return 200, "application/json", json.dumps(document).encode()
