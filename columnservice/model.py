@@ -34,6 +34,10 @@ REFERENCE_PREFIX = "parent:"
 to show, value by value, that both hold the same objects in the same order."""
 
 
+BY_LABEL = "offered label by label"
+"""Begins the reason of a store of values under labels, each of which is a Column of its own."""
+
+
 LOCAL_PREFIX = "local:"
 """Begins the name of the shape of derived Columns that hold one item for each object of a local
 collection: never the parent's shape, whatever the collection is called there."""
@@ -169,9 +173,9 @@ class OfferedColumn:
         column: what is offered.
         recipe: how it is read.
         derivation: how it is computed.
-        unlisted: of a store of values under names that its file does not tell (no object was seen,
-            no menu is there): how a value is read once another file names it, but for the
-            parameters that stand for the name.
+        unlisted: of a store of values under names, or of objects whose class its file does not
+            describe: how a value is read that only another file names, but for the parameters that
+            stand for the name.
     """
 
     column: Column

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from columnservice.model import Column, Origin, Support
+from columnservice.errors import nearest
+from columnservice.model import BY_LABEL, Column, Origin, Support
 
 Order = Literal["name", "cost"]
 _FROM_FILES = ("local", "parent", "reference")
@@ -60,6 +61,22 @@ def matches(column: Column, text: str) -> bool:
     return fnmatchcase(column.name, text) or any(
         word in part.lower() for part in (column.name, column.doc, column.source)
     )
+
+
+def unknown_text(name: str, columns: Iterable[Column]) -> str:
+    """What a message on a name that no Column has ends with: the nearest ones; where labels end.
+
+    Empty where nothing is like it.
+    """
+    known = list(columns)
+    told = [near] if (near := nearest(name, (column.name for column in known))) else []
+    collection = name.partition("_")[0]
+    if any(c.collection == collection and c.reason.startswith(BY_LABEL) for c in known):
+        told.append(
+            f"Of values that {collection} keeps under labels, those are offered whose label stands "
+            "in some file's first 100 events that have any, or in its last 100."
+        )
+    return " ".join(told)
 
 
 def cost_text(column: Column) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from columnservice.model import Column
-from columnservice.search import source_text
+from columnservice.model import Column, Member
+from columnservice.search import source_text, unknown_text
 
 pytestmark = pytest.mark.fast
 
@@ -37,3 +37,13 @@ def test_a_long_expression_is_shown_by_its_beginning():
     long = " + ".join(f"Muon_{n} / 2" for n in range(50))
     told = shown("derived", long)
     assert told == f"derived: {long[:99]}…"
+
+
+def test_a_label_that_is_not_listed_is_told_where_labels_are_looked_for():
+    kept = "offered label by label: a, b"
+    store = Column("slimmedTaus_tauIDs", (), 0, "slimmedTaus", support="unsupported", reason=kept)
+    other = Column("Muon_pt", (Member("", "float32"),), 1, "Muon", "pt", "Muon")
+    told = unknown_text("slimmedTaus_byNothing", [store, other])
+    assert "first 100 events that have any, or in its last 100" in told
+    assert unknown_text("Muon_ptt", [store, other]) == "nearest: Muon_pt."
+    assert unknown_text("x", [store, other]) == ""

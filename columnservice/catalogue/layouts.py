@@ -1,11 +1,14 @@
-"""The layouts of a Dataset's Files, each told what only the others know: names that are data.
+"""The layouts of a Dataset's Files, each told what only the others know.
 
-A file whose first events hold no tau cannot list the IDs of taus; a file without parameter sets
-cannot name trigger paths. Its layout says so (``OfferedColumn.unlisted``) and how such a value is
-read, so it gets the Columns that layouts with names offer of the same store. What comes of it is
-right or refused: a label that an object lacks is NaN (an integer the smallest of its type), as in a
-file that lists it, and an event with another trigger menu than those named is an error. A file that
-lists names, but not this one, still lacks the Column.
+Names that are data: a file whose first events hold no tau cannot list the IDs of taus; a file
+without parameter sets cannot name trigger paths; menus change between files. And members of classes
+that a file does not describe, since it never wrote an object of them. A layout says so
+(``OfferedColumn.unlisted``) and how such values are read, so it gets the Columns that other layouts
+offer of the same store. What comes of it is right or refused: a label that an object lacks is NaN
+(an integer the smallest of its type), as in a file that lists it; a path that an event's menu lacks
+is False, as in a file with several menus; an event with another menu than those named is an error,
+and so are objects where the file was taken to have none. A name that means one label in one file
+and another in the next is refused.
 
 Asks the catalogue; opens no file.
 """
@@ -13,9 +16,11 @@ Asks the catalogue; opens no file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from columnservice.catalogue.store import Catalogue
+from columnservice.formats.byname import meaning
+from columnservice.formats.streamed import ONE
 from columnservice.model import ColumnSet, OfferedColumn, Recipe
 
 Layouts = tuple[tuple[ColumnSet, int], ...]
@@ -48,46 +53,83 @@ def completed(layouts: Sequence[tuple[ColumnSet, int]]) -> Layouts:
     """
     if not any(o.unlisted for layout, _ in layouts for o in layout.columns):
         return tuple(layouts)
-    named, reasons = _named([layout for layout, _ in layouts])
+    known = _known([layout for layout, _ in layouts])
+    return _apart(
+        [
+            (replace(layout, columns=(*_told(layout, known), *_added(layout, known))), count)
+            for layout, count in layouts
+        ]
+    )
+
+
+def _apart(layouts: Sequence[tuple[ColumnSet, int]]) -> Layouts:
+    """Layouts in which no name means one label here and another one there.
+
+    Labels are cleaned to be names: ``a:b`` and ``a_b`` are one name, and a file with both calls one
+    of them otherwise.
+    """
+    meanings: dict[str, set[str]] = {}
+    for layout, _ in layouts:
+        for offered in layout.columns:
+            if told := meaning(offered):
+                meanings.setdefault(offered.column.name, set()).add(told)
+    mixed = {name: ", ".join(sorted(told)) for name, told in meanings.items() if len(told) > 1}
+
+    def refused(offered: OfferedColumn) -> OfferedColumn:
+        told = mixed.get(offered.column.name)
+        if told is None:
+            return offered
+        reason = f"it stands for different labels in different files: {told}"
+        column = replace(offered.column, support="unsupported", reason=reason)
+        return OfferedColumn(column, None)
+
     return tuple(
-        (replace(layout, columns=(*_told(layout, reasons), *_added(layout, named))), count)
+        (replace(layout, columns=tuple(map(refused, layout.columns))) if mixed else layout, count)
         for layout, count in layouts
     )
 
 
-def _named(
-    layouts: Sequence[ColumnSet],
-) -> tuple[dict[str, dict[str, OfferedColumn]], dict[str, str]]:
-    """Store → Column name → the Column that layouts with names offer of it; store → its reason.
+@dataclass(frozen=True)
+class _Known:
+    """What all layouts together know of one store.
 
-    Of trigger paths the menus of all layouts are put together.
+    Attributes:
+        named: Columns of values under names, of trigger paths with the menus of all layouts.
+        members: Columns of objects that are stored whole, by name.
+        menus: every menu that any layout lists, as parameters of a path that is in none of them.
+        reasons: of the layouts that offer some of it, why the store itself is not.
     """
-    found: dict[str, dict[str, OfferedColumn]] = {}
-    reasons: dict[str, str] = {}
+
+    named: dict[str, OfferedColumn] = field(default_factory=dict)
+    members: dict[str, OfferedColumn] = field(default_factory=dict)
+    menus: dict[str, float] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+
+def _known(layouts: Sequence[ColumnSet]) -> Mapping[str, _Known]:
+    """By the store's name."""
+    found: dict[str, _Known] = {}
     for layout in layouts:
-        stores = {
-            o.column.source: o.column
-            for o in layout.columns
-            if o.recipe is None and o.unlisted is None
-        }
+        stores = {o.column.source: o for o in layout.columns if o.recipe is None}
+        for store in stores.values():
+            if store.unlisted is not None and store.unlisted.decode == "trigger_path":
+                known = found.setdefault(store.column.name, _Known())
+                known.menus.update(store.unlisted.parameters)
         for offered in layout.columns:
-            store = stores.get(offered.column.source)
-            if store is None or offered.recipe is None or not offered.recipe.parameters:
+            if offered.recipe is None or not offered.recipe.parameters:
                 continue
-            known = found.setdefault(store.name, {})
-            known[offered.column.name] = _joined(known.get(offered.column.name), offered)
-            reasons.setdefault(store.name, store.reason)
-    return found, reasons
-
-
-def _told(layout: ColumnSet, reasons: Mapping[str, str]) -> Iterator[OfferedColumn]:
-    """A layout's own Columns, its stores with the reason that layouts with names give."""
-    for offered in layout.columns:
-        reason = reasons.get(offered.column.name)
-        if offered.unlisted is None or reason is None:
-            yield offered
-        else:
-            yield replace(offered, column=replace(offered.column, reason=reason))
+            store_of_name = stores.get(offered.column.source)
+            if store_of_name is not None:
+                known = found.setdefault(store_of_name.column.name, _Known())
+                name = offered.column.name
+                known.named[name] = _joined(known.named.get(name), offered)
+                known.reasons.append(store_of_name.column.reason)
+            store_of_object = stores.get(offered.recipe.reads[0].path)
+            if store_of_object is not None and offered.recipe.decode.startswith("streamed"):
+                known = found.setdefault(store_of_object.column.name, _Known())
+                known.members.setdefault(offered.column.name, offered)
+                known.reasons.append(store_of_object.column.reason)
+    return found
 
 
 def _joined(known: OfferedColumn | None, offered: OfferedColumn) -> OfferedColumn:
@@ -101,21 +143,63 @@ def _joined(known: OfferedColumn | None, offered: OfferedColumn) -> OfferedColum
     return replace(known, recipe=recipe)
 
 
-def _added(
-    layout: ColumnSet, named: Mapping[str, Mapping[str, OfferedColumn]]
-) -> Iterator[OfferedColumn]:
+def _told(layout: ColumnSet, stores: Mapping[str, _Known]) -> Iterator[OfferedColumn]:
+    """A layout's own Columns; stores of which it offers nothing, with the reason of others."""
+    offering = {o.column.source for o in layout.columns if o.recipe is not None}
+    for offered in layout.columns:
+        known = stores.get(offered.column.name)
+        silent = offered.unlisted is not None and offered.column.source not in offering
+        if known is None or not known.reasons or not silent:
+            yield offered
+        else:
+            yield replace(offered, column=replace(offered.column, reason=known.reasons[0]))
+
+
+def _added(layout: ColumnSet, stores: Mapping[str, _Known]) -> Iterator[OfferedColumn]:
     taken = {offered.column.name for offered in layout.columns}
     for store in layout.columns:
-        how = store.unlisted
-        if how is None:
+        how, known = store.unlisted, stores.get(store.column.name)
+        if how is None or known is None:
             continue
-        for name, offered in named.get(store.column.name, {}).items():
-            recipe = offered.recipe
-            if name in taken or recipe is None or recipe.decode != how.decode:
-                continue
-            taken.add(name)
-            column = replace(offered.column, source=store.column.source)
-            # How values are found in objects is the file's own; the label is what others tell.
-            label = [p for p in recipe.parameters if not p[0].startswith(("#", ">"))]
-            parameters = (*how.parameters, *label)
-            yield OfferedColumn(column, replace(how, column=name, parameters=parameters))
+        if how.decode == "no_objects":
+            found = _without_objects(store, how, known)
+        else:
+            found = _under_names(store, how, known)
+        for offered in found:
+            if offered.column.name not in taken:
+                taken.add(offered.column.name)
+                yield offered
+
+
+def _under_names(store: OfferedColumn, how: Recipe, known: _Known) -> Iterator[OfferedColumn]:
+    """Columns of values under names that a layout does not list."""
+    for name, offered in known.named.items():
+        recipe = offered.recipe
+        if recipe is None or recipe.decode != how.decode:
+            continue
+        column = replace(offered.column, source=store.column.source)
+        if how.decode == "trigger_path":
+            # A file that lists its menus lists all of them; else the event's may be anyone's.
+            menus = how.parameters or tuple(sorted((known.menus | dict(recipe.parameters)).items()))
+            yield OfferedColumn(column, replace(how, column=name, parameters=menus))
+            continue
+        # How values are found in objects is the file's own; the label is what others tell.
+        label = [p for p in recipe.parameters if not p[0].startswith(("#", ">"))]
+        yield OfferedColumn(column, replace(how, column=name, parameters=(*how.parameters, *label)))
+
+
+def _without_objects(store: OfferedColumn, how: Recipe, known: _Known) -> Iterator[OfferedColumn]:
+    """Columns of members of objects that a layout does not describe, since it holds none."""
+    within = len(how.reads) > 1
+    for name, offered in known.members.items():
+        recipe, column = offered.recipe, offered.column
+        assert recipe is not None
+        told = dict(recipe.parameters)
+        if [member.name for member in column.members] != [""]:
+            continue
+        if within and any(parameter.startswith(">") for parameter in told):
+            continue
+        parameters = [(column.members[0].dtype, float(column.depth))]
+        parameters += [(ONE, 0.0)] if ONE in told else []
+        here = replace(column, source=store.column.source, cost_bytes=store.column.cost_bytes)
+        yield OfferedColumn(here, replace(how, column=name, parameters=tuple(parameters)))

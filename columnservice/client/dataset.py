@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from columnservice.client.coverage import Coverage, coverage_of
 from columnservice.client.definitions import DefinedColumn, DefinitionList, Definitions
-from columnservice.errors import UnknownColumn, nearest
+from columnservice.errors import UnknownColumn
 from columnservice.model import Column, Origin, Support
-from columnservice.search import ColumnFilter, Order, cost_text, source_text
+from columnservice.search import ColumnFilter, Order, cost_text, source_text, unknown_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +39,7 @@ class ColumnList(Sequence[Column]):
             for column in self._columns:
                 if column.name == index:
                     return column
-            raise UnknownColumn(f"No column {index!r};", nearest(index, self.names) or None)
+            raise UnknownColumn(f"No column {index!r};", unknown_text(index, self._columns) or None)
         if isinstance(index, slice):
             return ColumnList(self._columns[index])
         return self._columns[index]

@@ -28,7 +28,6 @@ from columnservice.errors import (
     RequestError,
     UnknownColumn,
     UnsupportedColumn,
-    nearest,
 )
 from columnservice.model import (
     REFERENCE_PREFIX,
@@ -42,6 +41,7 @@ from columnservice.model import (
     digest_of,
 )
 from columnservice.reader import location_of
+from columnservice.search import unknown_text
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def choose(offered: Sequence[OfferedColumn], names: Sequence[str], dataset: str)
     for name in dict.fromkeys(names):
         column = known.get(name)
         if column is None:
-            near = nearest(name, known)
+            near = unknown_text(name, known.values())
             raise UnknownColumn(f"No column {name!r} in {dataset}" + (f"; {near}" if near else "."))
         if column.support != "ok":
             raise UnsupportedColumn(f"{name} of {dataset} cannot be delivered: {column.reason}.")

@@ -1,16 +1,18 @@
 """EDM Columns whose names are data: values under labels, and trigger paths.
 
-Joins what ``formats.labels`` and ``formats.menus`` found in a file with its branches.
+Joins what ``formats.labelsought`` and ``formats.menus`` found in a file with its branches.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.discovery import Readable
-from columnservice.formats.labels import MEMBERS, Labelled, labels_of
+from columnservice.formats.labels import MEMBERS, Labelled
+from columnservice.formats.labelsought import labels_of
 from columnservice.formats.menus import Menus, menus_of
 from columnservice.formats.places import Names
 from columnservice.formats.pointers import candidates_of
@@ -23,9 +25,9 @@ from columnservice.formats.products import (
     reading_cost,
 )
 from columnservice.formats.stores import key_of, store_parameters
-from columnservice.formats.triggers import bits, is_trigger_results, paths
+from columnservice.formats.triggers import NOT_THERE, PATHS, bits, is_trigger_results, paths
 from columnservice.formats.wholes import classes_of, whole_labels
-from columnservice.model import BranchRead, Column, Member, OfferedColumn, Recipe
+from columnservice.model import BY_LABEL, BranchRead, Column, Member, OfferedColumn, Recipe
 
 if TYPE_CHECKING:
     from uproot import TTree
@@ -40,6 +42,22 @@ _TYPES = {
     "label_float32": "float32",
     "label_int32": "int32",
 }
+
+
+_TOLD_BY_LABEL = {kind.decode for kind in MEMBERS.values()}
+
+
+def meaning(offered: OfferedColumn) -> str:
+    """Which member a value under a label stands in, and the label; empty for all other Columns."""
+    recipe = offered.recipe
+    if recipe is None:
+        return ""
+    names = [name for name, _ in recipe.parameters]
+    decode = next((name[1:] for name in names if name.startswith(">")), recipe.decode)
+    label = [name for name in names if not name.startswith(("#", ">"))]
+    if decode not in _TOLD_BY_LABEL or len(label) != 1:
+        return ""
+    return f"{re.split('[.:/]', offered.column.source)[-1]} {label[0]}"
 
 
 def data_names(tree: TTree) -> dict[str, Any]:
@@ -72,19 +90,28 @@ def _sibling(product: Product, leaf: Leaf, values: str | None) -> Leaf | None:
     return min(fitting, key=reading_cost, default=None)
 
 
-def unnamed_paths(
+def path_stores(
     product: Product, made: Mapping[str, OfferedColumn], menus: Menus
 ) -> Iterator[OfferedColumn]:
-    """The store of trigger results whose paths the file does not name, though another one may.
+    """The stores of trigger results, with how a path is read that only another file names.
 
-    States are looked up by the hash of the event's menu: what another file tells of it holds here.
+    States are looked up by the hash of the event's menu: where the file tells no menus, what others
+    tell of it holds here; where it tells them, they lack the path.
     """
     for leaf in product.leaves:
-        if product.name is None or not is_trigger_results(leaf) or menus.get(product.name.process):
+        if product.name is None or not is_trigger_results(leaf):
             continue
+        of_process = menus.get(product.name.process, {})
         store = made[leaf.member].column
-        unlisted = Recipe(store.name, (BranchRead(leaf.path, raw=True),), "trigger_path")
-        yield OfferedColumn(replace(store, reason=NO_MENU), None, unlisted=unlisted)
+        store = store if of_process else replace(store, reason=NO_MENU)
+        lacking = tuple(
+            told
+            for menu, listed in of_process.items()
+            for told in ((menu, NOT_THERE), (f"{menu}{PATHS}", float(len(listed))))
+        )
+        reads = (BranchRead(leaf.path, raw=True),)
+        unlisted = Recipe(store.name, reads, "trigger_path", lacking)
+        yield OfferedColumn(store, None, unlisted=unlisted)
 
 
 def _reading(
@@ -113,7 +140,7 @@ def labelled(
 ) -> Iterator[OfferedColumn]:
     """Columns of values that a product's objects keep under labels, and a word on their store.
 
-    Where no object was seen, so that no label is known, the store says how one would be read.
+    The store says how a label is read that only another file names.
 
     Args:
         product: of objects in vectors.
@@ -131,8 +158,8 @@ def labelled(
         how = _reading(product, leaf, kind)
         if how is None:
             continue
+        unlisted = how(store.name, ())
         if not known:
-            unlisted = how(store.name, ())
             yield OfferedColumn(replace(store, reason=NO_LABELS), None, unlisted=unlisted)
             continue
         members = (Member("", _TYPES[kind.decode]),)
@@ -144,8 +171,8 @@ def labelled(
             doc = f"{kind.doc} {label}"
             column = Column(name, members, 1, shape, field, shape, None, doc, source=store.source)
             yield OfferedColumn(column, how(name, ((label, float(kind.last)),)))
-        reason = f"offered label by label: {', '.join(known)}"
-        yield OfferedColumn(replace(store, reason=reason), None)
+        reason = f"{BY_LABEL}: {', '.join(known)}"
+        yield OfferedColumn(replace(store, reason=reason), None, unlisted=unlisted)
 
 
 def results(

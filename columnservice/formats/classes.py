@@ -50,8 +50,13 @@ _ITEMS = {
     "Long64_t": "int64", "long": "int64", "ULong64_t": "uint64", "unsigned long": "uint64",
     "float32": "float32",
 }  # fmt: skip
-# Their streamers are their own and write no byte count; as members of others they are not known.
+# Their streamers are their own and write no byte count; as members of a vector's items they are
+# not known. Within an object with a byte count, as in ``edm::Ptr``, a RefCore is its version and
+# the two numbers of a product (seen in real files: ``edm::Ref`` in the tracks that muons hold).
 _OWN_STREAMER = ("edm::RefCore", "edm::RefCoreWithIndex")
+_CORE, _CORE_VERSION_BYTES, _CORE_MARK_BYTES = "edm::RefCore", 2, 4
+MARK = "mark"
+"""Type of a member that marks a product: its processIndex and productIndex."""
 _DEEPEST = 8
 
 CODES = {letter: number for number, letter in enumerate("VFCEP()TLIX")}
@@ -122,7 +127,7 @@ def checksums(streamers: Any, classname: str) -> list[tuple[str, int, int]]:
         if name in found:
             return
         found[name] = []
-        for info in streamers.get(name, {}).values():
+        for info in versions_of(streamers, name).values():
             found[name].append((name, info.member("fClassVersion"), info.member("fCheckSum")))
             for element in info.elements:
                 visit(element.member("fName"))
@@ -132,8 +137,14 @@ def checksums(streamers: Any, classname: str) -> list[tuple[str, int, int]]:
     return sorted(one for versions in found.values() for one in versions)
 
 
+def versions_of(streamers: Any, classname: str) -> Mapping[int, Any]:
+    """What the file says of each version of a class; nothing where it never wrote an object."""
+    found: Mapping[int, Any] = streamers.get(classname.replace("> >", ">>"), {})
+    return found
+
+
 def _info(streamers: Any, classname: str) -> Any:
-    versions = streamers.get(classname, {})
+    versions = versions_of(streamers, classname)
     if len(versions) != 1:
         raise _Unknown
     return next(iter(versions.values()))
@@ -179,6 +190,13 @@ def _step(element: Any) -> tuple[str, int]:
     raise _Unknown
 
 
+def _inner_step(element: Any) -> tuple[str, int]:
+    """The same for a member of an object that has a byte count."""
+    if _kind(element) == "TStreamerObjectAny" and element.member("fTypeName") == _CORE:
+        return "F", _CORE_VERSION_BYTES + _CORE_MARK_BYTES
+    return _step(element)
+
+
 def _text(steps: Sequence[tuple[str, int]]) -> str:
     """Steps as text, equal ones that follow each other as one."""
     found: list[tuple[str, int]] = []
@@ -201,7 +219,7 @@ def _found(
         begin, end: the program before and behind the level.
         within: the level's name.
     """
-    steps = [_step(element) for element in elements]
+    steps = [_inner_step(element) if within else _step(element) for element in elements]
     for number, element in enumerate(elements):
         before = " ".join(part for part in (begin, _text(steps[:number])) if part)
         behind = " ".join(part for part in (_text(steps[number + 1 :]), end) if part)
@@ -210,7 +228,10 @@ def _found(
         name = f"{within}.{name}" if within else name
         dtype = _NUMBERS.get(int(element.member("fType")))
         listed = _LIST.fullmatch(typename)
-        if letter == "F" and dtype is not None and not element.member("fArrayLength"):
+        if typename == _CORE:
+            taken = f"F{_CORE_VERSION_BYTES} T{_CORE_MARK_BYTES}"
+            yield ClassMember(name, Member("", MARK), 0, f"{before} {taken} {behind}".strip())
+        elif letter == "F" and dtype is not None and not element.member("fArrayLength"):
             yield ClassMember(name, Member("", dtype), 0, f"{before} T{size} {behind}".strip())
         elif letter == "C" and listed and listed[1] in _ITEMS:
             item = Member("", _ITEMS[listed[1]])
@@ -228,7 +249,7 @@ def _below(
         info = _info(streamers, typename)
         elements = list(info.elements)
         for element in elements:
-            _step(element)
+            _inner_step(element)
     except _Unknown:
         return
     enter = f"{before} ({info.member('fClassVersion')}:{info.member('fCheckSum')}"

@@ -15,14 +15,22 @@ from types import ModuleType
 import numpy as np
 
 from columnservice.errors import DamagedFile
-from columnservice.formats import labels, momenta, pointers, streamed, triggers
+from columnservice.formats import (
+    candidates,
+    labels,
+    momenta,
+    pointers,
+    streamed,
+    triggers,
+    undescribed,
+)
 from columnservice.formats.inputs import codes_of, together
 from columnservice.formats.ragged import native
 from columnservice.formats.tables import TABLES, Parameters, Table, Values, half_floats
 from columnservice.model import Member, Ragged, Recipe, plain
 
 # Counted up when a decoder gives other values for the same bytes: cached Pieces are made anew.
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 
 LINK_MEMBERS = (Member("m_persKey", "uint32"), Member("m_persIndex", "uint32"))
 
@@ -222,6 +230,7 @@ DECODERS: Mapping[str, Decoder] = {
     "pair_float32": Decoder(labels.pair_float32, _of("float32")),
     "pair_int8": Decoder(labels.pair_int8, _of("int8")),
     "factor_float32": Decoder(labels.factor_float32, _of("float32")),
+    "candidate_keys": Decoder(candidates.candidate_keys, _of("int32")),
     "pointer_keys": Decoder(pointers.pointer_keys, _of("int32")),
     "label_float32": Decoder(labels.label_float32, _of("float32")),
     "label_int32": Decoder(labels.label_int32, _of("int32")),
@@ -230,6 +239,7 @@ DECODERS: Mapping[str, Decoder] = {
     "trigger_path": Decoder(triggers.trigger_path, _of("bool")),
     "streamed": Decoder(_streamed, None),
     "streamed_counts": Decoder(streamed.streamed_counts, _of("int32")),
+    "no_objects": Decoder(undescribed.no_objects, None),
     "single": Decoder(momenta.single, _of("float32")),
     "charge_of_thirds": Decoder(momenta.charge_of_thirds, _of("int32")),
     "pt_of_xy": Decoder(momenta.pt_of_xy, _of("float32")),

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.auxiliary import EVENTS
-from columnservice.formats.byname import data_names, labelled, results, unnamed_paths
+from columnservice.formats.byname import data_names, labelled, path_stores, results
+from columnservice.formats.candidates import associated
 from columnservice.formats.decode import DECODERS
 from columnservice.formats.discovery import Readable, Refused
 from columnservice.formats.lines import Line, fields_of
@@ -51,12 +52,20 @@ def _raw_column(leaf: Leaf, product: Product, base: str, names: Names) -> Offere
             place.name, (), 0, place.collection, place.field, doc=doc, source=_source(leaf),
             support="unsupported", reason=reason,
         )  # fmt: skip
-        return OfferedColumn(column, None)
+        return OfferedColumn(column, None, unlisted=_undescribed(place.name, leaf))
     column = Column(
         place.name, leaf.found.members, leaf.found.depth, place.collection, place.field,
         place.shape, doc=doc, source=_source(leaf),
     )  # fmt: skip
     return OfferedColumn(column, _recipe(place.name, (leaf,)))
+
+
+def _undescribed(name: str, leaf: Leaf) -> Recipe | None:
+    """How members of objects are read that only other files describe; None if this one does."""
+    if not leaf.undescribed:
+        return None
+    beside = () if leaf.outer is None else (BranchRead(leaf.outer),)
+    return Recipe(name, (BranchRead(leaf.path, raw=True), *beside), "no_objects")
 
 
 def _source(leaf: Leaf) -> str:
@@ -199,8 +208,9 @@ def _plain(
     made = {leaf.member: _raw_column(leaf, product, base, names) for leaf in product.leaves}
     more = [] if packed else [*_renamed(product, made, names)]
     more += labelled(product, made, data["labels"], names)
-    more += unnamed_paths(product, made, data["menus"])
+    more += path_stores(product, made, data["menus"])
     more += pointed(product, made, data["candidates"], names)
+    more += associated(product, made, data["candidates"], names)
     described = {offered.column.name: offered for offered in more}
     shapes: dict[str, list[Leaf]] = {}
     for leaf in product.leaves:
@@ -238,6 +248,7 @@ def offer(tree: TTree) -> tuple[OfferedColumn, ...]:
             base = COLLECTIONS.get(base, base)
             columns = _decoded(product, names.collection(base, product.branch), names)
             decoded += columns
-            base, packed = (base + "Raw", True) if columns else (base, False)
+            undescribed = any(leaf.undescribed for leaf in product.leaves)
+            base, packed = (base + "Raw", True) if columns or undescribed else (base, False)
         raw += _plain(product, base, names, packed, data)
     return (*decoded, *raw, *results(found, bases, data["menus"], names))

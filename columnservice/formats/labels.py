@@ -1,33 +1,25 @@
 """Values that EDM objects keep under labels: b-tags, IDs of taus and electrons, user numbers.
 
-The labels are data. Those that stand in the first events of a file become its Columns, so equal
+The labels are data. Those in the first and the last events of a file become its Columns, so equal
 branches do not always offer equal Columns: the labels are part of a layout. An object without the
 label has NaN, an integer the smallest number of its type.
 
-Knows the branches and their bytes; reads only the first events, to learn the labels.
+Knows the bytes of branches; which labels a file has, ``formats.labelsought`` finds.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.errors import DamagedFile
-from columnservice.formats.discovery import is_hollow
 from columnservice.formats.ragged import native
 from columnservice.formats.tables import Parameters, Values
 from columnservice.model import Ragged, plain
-
-if TYPE_CHECKING:
-    from uproot import TTree
-
-# Labels are looked for in the first events; in more of them only while no object was seen.
-FIRST_EVENTS = (100, 1000, 10000)
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Labelled:
     prefix: str = ""
 
 
-_FACTORS = "std::vector<pat::JetCorrFactors>[]"
+FACTORS = "std::vector<pat::JetCorrFactors>[]"
 _FLOATS, _BOOLS = "std::vector<pair<string,float>>[]", "std::vector<pair<string,bool>>[]"
 _TEXTS = "std::vector<std::string>[]"
 _PAT = "DataFormats/PatCandidates"
@@ -73,7 +65,7 @@ MEMBERS: Mapping[str, Labelled] = {
     ),
     # cumulative: the uncorrected jet times this is the jet at that level
     "jec_": Labelled(
-        _FACTORS,
+        FACTORS,
         None,
         "factor_float32",
         4,
@@ -89,122 +81,6 @@ MEMBERS: Mapping[str, Labelled] = {
         _TEXTS, "userInts_", "label_int32", 0, False, "user int", f"{_PAT}/PATObject.h"
     ),
 }
-
-
-def _text(data: bytes, at: int) -> tuple[str, int]:
-    """The text at a position and where it ends."""
-    length, at = data[at], at + 1
-    if length == 255:
-        (length,) = struct.unpack_from(">I", data, at)
-        at += 4
-    if at + length > len(data):
-        raise ValueError("a text ends behind its entry")
-    return data[at : at + length].decode("ascii"), at + length
-
-
-def _texts(data: bytes, at: int, count: int) -> tuple[list[str], int]:
-    found = []
-    for _ in range(count):
-        text, at = _text(data, at)
-        found.append(text)
-    return found, at
-
-
-def labels_of_entry(data: bytes, member: Labelled) -> set[str]:
-    """All labels of one event's bytes.
-
-    Raises:
-        ValueError, struct.error, IndexError: the bytes are laid out in another way.
-    """
-    count, version = struct.unpack_from(">IH", data)
-    if count & 0x3FFFFFFF != len(data) - 4 or bool(version & 0x4000) != bool(member.size):
-        raise ValueError("neither memberwise pairs nor texts")
-    at, found = 6, set[str]()
-    if member.size:
-        at += 2 if data[6:8] != b"\0\0" else 6
-    while at < len(data):
-        (labels,) = struct.unpack_from(">I", data, at)
-        at += 4
-        header = 6 if member.size and labels else 0
-        here, at = _texts(data, at + header, labels)
-        at += labels * member.size
-        found.update(here)
-    if at != len(data):
-        raise ValueError("an entry ends before its values")
-    return found
-
-
-def first_entries(branch: Any, start: int, stop: int) -> Iterator[bytes]:
-    """The bytes of some of a branch's entries."""
-    from uproot import AsDtype, AsJagged
-
-    raw = branch.array(AsJagged(AsDtype("u1")), entry_start=start, entry_stop=stop, library="ak")
-    for entry in raw:
-        yield np.asarray(entry).tobytes()
-
-
-def levels_of_entry(data: bytes) -> set[str]:
-    """All levels of the first sets of one event's ``pat::JetCorrFactors``; else as above."""
-    count, version = struct.unpack_from(">IH", data)
-    if count & 0x3FFFFFFF != len(data) - 4 or not version & 0x4000:
-        raise ValueError("no memberwise vector")
-    at, found = 8 if data[6:8] != b"\0\0" else 12, set[str]()
-    while at < len(data):
-        (sets,) = struct.unpack_from(">I", data, at)
-        at += 4
-        if not sets:
-            continue
-        at += 4 + (struct.unpack_from(">I", data, at)[0] & 0x3FFFFFFF)
-        (size,) = struct.unpack_from(">I", data, at)
-        levels = at + (8 if data[at + 6 : at + 8] != b"\0\0" else 12)
-        at += 4 + (size & 0x3FFFFFFF)
-        (number,) = struct.unpack_from(">I", data, levels)
-        here, _ = _texts(data, levels + 10, number) if number else ([], 0)
-        found.update(here)
-    if at != len(data):
-        raise ValueError("an entry ends before its values")
-    return found
-
-
-Entries = Callable[[Any, int, int], Iterator[bytes]]
-
-
-def labels_in(branch: Any, member: Labelled, read: Entries | None = None) -> tuple[str, ...] | None:
-    """The labels in a branch's first events, sorted; None where its bytes are not understood.
-
-    Args:
-        branch: that holds the labels, perhaps among other things.
-        member: what is known of them.
-        read: gives the member's bytes of some entries; None where the branch holds nothing else.
-    """
-    start = 0
-    found: set[str] = set()
-    for last in FIRST_EVENTS:
-        stop = min(last, branch.num_entries)
-        try:
-            entries = tuple((read or first_entries)(branch, start, stop))
-            if member.typename == _FACTORS:
-                found.update(*(levels_of_entry(entry) for entry in entries))
-            else:
-                found.update(*(labels_of_entry(entry, member) for entry in entries))
-        except (ValueError, struct.error, IndexError, DamagedFile):
-            return None
-        start = stop
-        if found or stop == branch.num_entries:
-            break
-    return tuple(sorted(found))
-
-
-def labels_of(tree: TTree) -> dict[str, tuple[str, ...] | None]:
-    """The labels of every branch of a tree that has some, by the branch's path."""
-    found = {}
-    for path, branch in tree.iteritems(recursive=True, full_paths=True):
-        member = MEMBERS.get(branch.name.rpartition(".")[2])
-        if member is None or branch.branches or is_hollow(branch):
-            continue
-        if branch.typename == member.typename:
-            found[path] = labels_in(branch, member)
-    return found
 
 
 def _places(

@@ -113,8 +113,24 @@ def pointed(
             BranchRead(sibling.path),
             BranchRead(LISTS_OF_EVENT),
         )
-        marks = tuple(zip(("process", "product", "list"), map(float, numbers), strict=True))
-        yield OfferedColumn(column, Recipe(name, reads, "pointer_keys", marks))
+        yield OfferedColumn(column, Recipe(name, reads, "pointer_keys", numbered(numbers)))
+
+
+def numbered(numbers: Sequence[int]) -> tuple[tuple[str, float], ...]:
+    """A product's numbers as a Recipe's parameters."""
+    return tuple(zip(("process", "product", "list"), map(float, numbers), strict=True))
+
+
+def demand_numbering(lists: Ragged, parameters: Parameters) -> None:
+    """Refuse events that number the lists of products otherwise than the file's product is marked.
+
+    Args:
+        lists: the event's numbers of lists.
+        parameters: ``process``, ``product`` and ``list`` of the product.
+    """
+    told = lists.offsets[0][:-1] + int(parameters["process"]) - 1
+    if np.any(told >= lists.offsets[0][1:]) or np.any(lists.values[told] != parameters["list"]):
+        raise DamagedFile("events do not number their products as the file does.")
 
 
 def pointer_keys(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
@@ -131,11 +147,8 @@ def pointer_keys(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
     from columnservice.formats.pointerwalk import walk
 
     raw, objects, lists = inputs
-    process, product, number = (int(parameters[n]) for n in ("process", "product", "list"))
-    starts, stops = lists.offsets[0][:-1], lists.offsets[0][1:]
-    told = starts + process - 1
-    if np.any(told >= stops) or np.any(lists.values[told] != number):
-        raise DamagedFile("events do not number their products as the file does.")
+    process, product = (int(parameters[n]) for n in ("process", "product"))
+    demand_numbering(lists, parameters)
     if len(raw) != len(objects) or raw.values.dtype != np.uint8:
         raise DamagedFile("bytes of pointers do not belong to the same rows.")
     offsets = objects.offsets[0]

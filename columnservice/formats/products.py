@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PRODUCT = re.compile(r"([^_.]+)_([^_.]*)_([^_.]*)_([^_.]+)(?:\.(.*))?")
 _SPLIT_VECTORS = (3, 4)  # TBranchElement::fType of a split TClonesArray or STL collection
+_OBJECTS = re.compile(r"std::vector<([\w:]+(?:<.*>)?)>(\[\])?")
 _BASE_CLASSES = ("edm::EDProduct", "edm::WrapperBase")
 
 
@@ -50,6 +51,7 @@ class Leaf:
         taken: how it is taken out of objects that the branch holds whole; None where the branch
             holds nothing else.
         outer: path of a branch with one item per object, where those are vectors within objects.
+        undescribed: whether it holds nothing, of a class that the file does not describe.
     """
 
     path: str
@@ -59,6 +61,7 @@ class Leaf:
     typename: str = ""
     taken: ClassMember | None = None
     outer: str | None = None
+    undescribed: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,25 @@ class Product:
     leaves: tuple[Leaf, ...]
 
     @property
-    def is_readable(self) -> bool:
-        """Whether anything of it can be read but its presence."""
-        return any(isinstance(le.found, Readable) and le.member != "present" for le in self.leaves)
+    def is_useful(self) -> bool:
+        """Whether its types are such that anything of it but its presence can be read.
+
+        What a file can tell of objects that are stored whole does not count: names would depend on
+        whether it holds some.
+        """
+        return any(
+            (isinstance(le.found, Readable) and le.taken is None and le.member != "present")
+            or (le.vector is None and class_of(le.typename) is not None)
+            for le in self.leaves
+        )
+
+
+def class_of(typename: str) -> str | None:
+    """The class of the objects in a vector of objects; None if a C++ type is another."""
+    match = _OBJECTS.fullmatch(typename)
+    if match is None or match[1].startswith(("std::", "vector<", "pair<", "edm::")):
+        return None
+    return match[1]
 
 
 def parse_product(branch: str) -> tuple[ProductName, str] | None:
@@ -180,11 +199,11 @@ def _words(name: ProductName) -> tuple[str, ...]:
 def base_names(found: Iterable[Product]) -> dict[ProductName, str]:
     """For each product the first of its words that no other product could be called by.
 
-    Products without anything readable step back: what they could be called by does not count
+    Products without anything useful step back: what they could be called by does not count
     against the others.
     """
     words = {p.name: _words(p.name) for p in found if p.name is not None}
-    useful = {p.name for p in found if p.name is not None and p.is_readable}
+    useful = {p.name for p in found if p.name is not None and p.is_useful}
     chosen: dict[ProductName, str] = {}
     for group in (useful, words.keys()):
         owners = Counter(word for name in group for word in set(words[name]))

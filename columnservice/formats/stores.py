@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from columnservice.formats.classes import ClassMember, stores_of
 from columnservice.formats.discovery import Refused, is_hollow
-from columnservice.formats.labels import MEMBERS, Labelled, labels_in
+from columnservice.formats.labels import MEMBERS, Labelled
+from columnservice.formats.labelsought import labels_in
 from columnservice.formats.products import Leaf
 from columnservice.formats.streamed import EMPTY, OBJECTS, PAIRS, TEXTS, cut, parameters_of
 from columnservice.model import Member

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.errors import DamagedFile
-from columnservice.formats.classes import ClassMember, compiled
+from columnservice.formats.classes import MARK, ClassMember, compiled
 from columnservice.formats.tables import Parameters
 from columnservice.model import Member, Offsets, Ragged, plain
 
@@ -24,7 +24,7 @@ from columnservice.model import Member, Offsets, Ragged, plain
 FIRST_EVENTS = (20, 200, 2000)
 ONE = "at most one"
 """Parameter: every object has at most one such member; those without have NaN, an integer the
-smallest number of its type (0 where that has no sign), a bool False."""
+smallest number of its type (the largest where that has no sign), a bool False."""
 
 PAIRS, TEXTS = "pairs", "texts"
 # Types of what is cut out of objects, and what a row without objects has of it: a header.
@@ -32,6 +32,8 @@ EMPTY: Mapping[str, bytes] = {
     PAIRS: b"\x40\0\0\x04\x40\x09\0\x01",
     TEXTS: b"\x40\0\0\x02\0\x09",
 }
+BESIDE = "beside"
+"""Parameter: the last branch read is none of the objects'; the decoder gets it as it is."""
 OBJECTS = ClassMember("", Member("", "objects"), 0, "")
 
 Then = Callable[[str, Sequence[Ragged], Parameters], Ragged]
@@ -86,6 +88,8 @@ def _taken(raw: Ragged, outer: Offsets | None, told: str) -> Ragged:
     """What one program finds; the axis of vectors within objects is kept."""
     kind, program = told.split(" ", 1)
     _, dtype, depth = kind.split(":")
+    if dtype == MARK:
+        dtype = "uint32"
     if dtype in EMPTY:
         return cut(raw, program, EMPTY[dtype])[0]
     if dtype == OBJECTS.item.dtype:
@@ -128,10 +132,13 @@ def cut(raw: Ragged, program: str, empty: bytes) -> tuple[Ragged, Ragged]:
     return plain(bytes_, offsets), plain(np.zeros(int(objects[-1]), np.uint8), objects)
 
 
-def _absent(dtype: np.dtype[Any]) -> Any:
+def absent(dtype: np.dtype[Any]) -> Any:
+    """What stands for a member that an object lacks: as for objects without a match."""
     if dtype.kind == "f":
         return np.nan
-    return np.iinfo(dtype).min if dtype.kind in "iu" else False
+    if dtype.kind == "u":
+        return np.iinfo(dtype).max
+    return np.iinfo(dtype).min if dtype.kind == "i" else False
 
 
 def _at_most_one(found: Ragged) -> Ragged:
@@ -140,7 +147,7 @@ def _at_most_one(found: Ragged) -> Ragged:
     counts = np.diff(objects)
     if found.depth != 2 or (counts > 1).any():
         raise DamagedFile("an object has several of what it can have one of.")
-    out = np.full(len(counts), _absent(values.dtype), values.dtype)
+    out = np.full(len(counts), absent(values.dtype), values.dtype)
     out[counts == 1] = values
     return plain(out, outer)
 
@@ -150,18 +157,19 @@ def streamed(inputs: Sequence[Ragged], parameters: Parameters, then: Then) -> Ra
 
     Args:
         inputs: for each program the bytes of its branch; and one more where these are vectors
-            within objects: any member of those objects.
+            within objects: any member of those objects; and one more with ``BESIDE``.
         parameters: as ``parameters_of`` makes them; ``ONE`` for vectors of at most one object.
         then: runs another decoder by its name.
     """
     programs = [name for name in parameters if name.startswith("#")]
-    rest = {n: v for n, v in parameters.items() if n[:1] not in "#>" and n != ONE}
+    rest = {n: v for n, v in parameters.items() if n[:1] not in "#>" and n not in (ONE, BESIDE)}
+    inputs, beside = (inputs[:-1], inputs[-1:]) if BESIDE in parameters else (inputs, ())
     outer = inputs[len(programs)].offsets[0] if len(inputs) > len(programs) else None
     found = [_taken(raw, outer, told) for raw, told in zip(inputs, programs, strict=False)]
     if ONE in parameters:
         found = [_at_most_one(one) for one in found]
     following = next((name[1:] for name in parameters if name.startswith(">")), "")
-    return then(following, found, rest) if following else found[0]
+    return then(following, [*found, *beside], rest) if following else found[0]
 
 
 def streamed_counts(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:

@@ -25,6 +25,9 @@ TYPE = "edm::TriggerResults"
 STATE_MASK, PASS = 3, 1
 # Paths that are the trigger's, and not steps of the production that ran it in one process.
 HLT_PATHS = ("HLT", "DST_", "AlCa_", "MC_", "L1_", "Dataset_")
+# In a Recipe: number of a path that a menu lacks; what follows a menu's hash where its number of
+# paths is told.
+NOT_THERE, PATHS = -1.0, ".paths"
 _VERSION = re.compile(r"_v\d+$")
 
 
@@ -88,10 +91,10 @@ def trigger_path(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
     known = np.zeros(len(found.counts), bool)
     passed = np.zeros(len(found.counts), bool)
     for menu, path in parameters.items():
-        if menu.endswith(".paths"):
+        if menu.endswith(PATHS):
             continue
         here = (found.menus == np.frombuffer(bytes.fromhex(menu), np.uint8)).all(axis=1)
-        if (found.counts[here] != int(parameters[f"{menu}.paths"])).any():
+        if (found.counts[here] != int(parameters[f"{menu}{PATHS}"])).any():
             raise DamagedFile("trigger results hold another number of paths than their menu.")
         known |= here
         rows = np.flatnonzero(here)
@@ -170,8 +173,8 @@ def paths(
     for name in dict.fromkeys(public.values()):
         numbers: list[tuple[str, float]] = []
         for menu, listed in of_process.items():
-            number = next((i for i, path in enumerate(listed) if public[path] == name), -1)
-            numbers += [(menu, float(number)), (f"{menu}.paths", float(len(listed)))]
+            number = next((i for i, path in enumerate(listed) if public[path] == name), NOT_THERE)
+            numbers += [(menu, float(number)), (f"{menu}{PATHS}", float(len(listed)))]
         chosen = _name(re.sub(r"\W", "_", name), process, base, names)
         collection, _, field = chosen.partition("_")
         listed_as = ", ".join(path for path in public if public[path] == name)

@@ -8,16 +8,22 @@ offered so only if its first events fit what the file says of the class.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from columnservice.formats.classes import ClassMember, checksums, members_of
+from columnservice.formats.classes import (
+    MARK,
+    ClassMember,
+    checksums,
+    members_of,
+    versions_of,
+)
 from columnservice.formats.discovery import Readable, Refused, is_hollow
-from columnservice.formats.products import Leaf, Product, reading_cost
+from columnservice.formats.products import Leaf, Product, class_of, reading_cost
 from columnservice.formats.stores import labels_of_whole, store_leaves
 from columnservice.formats.streamed import fits
+from columnservice.formats.undescribed import holds_none
 from columnservice.model import Member, digest_of
 
 if TYPE_CHECKING:
@@ -36,19 +42,17 @@ LISTS = (
     "uncertainties_", "uncertaintiesRaw_", "uncertaintiesType1_", "uncertaintiesType1p2_",
     "corrections_",
 )  # fmt: skip
+MARKS = "marks a product, by numbers that only the file can tell the meaning of"
 # Types that ROOT stores as numbers of 4 bytes: enums.
 ENUMS = ("trigger::TriggerObjectType",)
-_WHOLE = re.compile(r"std::vector<([\w:]+(?:<.*>)?)>(\[\])?")
 
 
 def _class_of(typename: str, name: str) -> str | None:
     """The class whose objects a branch holds whole; None if it holds something else."""
-    match = _WHOLE.fullmatch(typename)
-    if match is None or match[1].startswith(("std::", "vector<", "pair<", "edm::")):
+    within = typename.endswith("[]")
+    if within and name.rpartition(".")[2] not in (*AT_MOST_ONE, *LISTS):
         return None
-    if match[2] and name.rpartition(".")[2] not in (*AT_MOST_ONE, *LISTS):
-        return None
-    return match[1]
+    return class_of(typename)
 
 
 def classes_of(tree: TTree) -> Mapping[str, str]:
@@ -77,9 +81,12 @@ def whole_labels(tree: TTree) -> dict[str, tuple[str, ...] | None]:
 def with_members(tree: TTree, product: Product) -> Product:
     """A product with leaves for the members of objects that its branches hold whole, at the end.
 
-    Leaves of vectors of numbers that uproot takes for objects become readable.
+    Leaves of vectors of numbers that uproot takes for objects become readable; those of objects
+    that the file does not describe are marked.
     """
     leaves = tuple(_numbered(tree, product, leaf) for leaf in product.leaves)
+    product = replace(product, leaves=leaves)
+    leaves = tuple(_undescribed(tree, product, leaf) for leaf in product.leaves)
     product = replace(product, leaves=leaves)
     added = [new for leaf in product.leaves for new in _members(tree, product, leaf)]
     return replace(product, leaves=(*product.leaves, *added)) if added else product
@@ -87,12 +94,27 @@ def with_members(tree: TTree, product: Product) -> Product:
 
 def _numbered(tree: TTree, product: Product, leaf: Leaf) -> Leaf:
     """A leaf whose objects' vectors hold an enum, as numbers."""
-    match = _WHOLE.fullmatch(leaf.typename)
-    outer = _counting(product, leaf) if match and match[1] in ENUMS and leaf.vector else None
+    is_enum = class_of(leaf.typename) in ENUMS and leaf.vector is not None
+    outer = _counting(product, leaf) if is_enum else None
     one = ClassMember("", Member("", "int32"), 0, "I4")
     if outer is None or not fits(tree[leaf.path], tree[outer], (one,)):
         return leaf
     return replace(leaf, found=Readable((one.item,), 2), taken=one, outer=outer)
+
+
+def _undescribed(tree: TTree, product: Product, leaf: Leaf) -> Leaf:
+    """A leaf of objects of a class that the file does not describe, marked, if it has none."""
+    classname = _class_of(leaf.typename, leaf.member)
+    if classname is None or not isinstance(leaf.found, Refused) or is_hollow(tree[leaf.path]):
+        return leaf
+    outer = _counting(product, leaf) if leaf.vector is not None else None
+    branch = tree[leaf.path]
+    if versions_of(branch.file.streamers, classname) or (leaf.vector is not None and outer is None):
+        return leaf
+    if not holds_none(branch, None if outer is None else tree[outer]):
+        return leaf
+    reason = f"no object of class {classname} is there, and the file does not describe the class"
+    return replace(leaf, found=Refused(reason), outer=outer, undescribed=True)
 
 
 def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
@@ -107,17 +129,18 @@ def _members(tree: TTree, product: Product, leaf: Leaf) -> Iterator[Leaf]:
     found = members_of(branch.file.streamers, classname)
     lists = within and leaf.member.rpartition(".")[2] in LISTS
     if within:
-        found = tuple(one for one in found if not one.depth)
+        found = tuple(one for one in found if not one.depth and one.item.dtype != MARK)
     if not found or not fits(branch, None if outer is None else tree[outer], found):
         return
     if not within:
         yield from store_leaves(branch.file.streamers, classname, leaf)
     for one in found:
+        depth = 2 if lists else 1 + one.depth
         yield replace(
             leaf,
             member=f"{leaf.member}.{one.name}",
             vector=leaf.vector if within else leaf.member,
-            found=Readable((one.item,), 2 if lists else 1 + one.depth),
+            found=Refused(MARKS) if one.item.dtype == MARK else Readable((one.item,), depth),
             taken=one,
             outer=outer,
         )

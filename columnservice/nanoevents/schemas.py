@@ -32,6 +32,9 @@ _NANOAOD_MIXINS = {
 }
 """Collections that the service adds → what they are, where they have the fields for it."""
 
+_INTO_REMOTE = {"pfCandIdx": "PFCands"}
+"""Field of one index per object → the remote collection that it points into."""
+
 _VECTOR_FIELDS = {"pt", "eta", "phi", "mass"}
 _PHYSLITE_VECTOR_FIELDS = {"pt", "eta", "phi", "m"}
 _MADE_BY_PHYSLITE = {"TrackParticle": {"p", "pt", "tau"}, "Muon": {"m"}}
@@ -91,6 +94,12 @@ def _is_remote(form: Form) -> bool:
     while form.get("class", "").startswith("ListOffset"):
         form = form["content"]
     return MARK in (form.get("parameters") or {}).get("__doc__", "")
+
+
+def _is_flat(form: Form) -> bool:
+    """Whether a branch's Form is one number per object."""
+    is_list = str(form.get("class", "")).startswith("ListOffset")
+    return is_list and str(form["content"].get("class", "")).startswith("Numpy")
 
 
 @lru_cache(maxsize=4096)
@@ -164,7 +173,7 @@ class _NanoAOD(_Reporting):
                 del forms[name]
             remote &= forms.keys()
             self._name_what_is_new(local, remote)
-            self._refer(local, remote)
+            self._refer(local, remote, forms)
         names, contents = super()._build_collections(list(forms), list(forms.values()))  # type: ignore[misc]
         # A counter without its collection is an event scalar; it stays one although its
         # collection has now come from afar.
@@ -210,7 +219,7 @@ class _NanoAOD(_Reporting):
             mixins[group] = next(fitting, "NanoCollection")
         self.mixins = mixins
 
-    def _refer(self, local: set[str], remote: set[str]) -> None:
+    def _refer(self, local: set[str], remote: set[str], forms: Mapping[str, Form]) -> None:
         """Follow index branches to and from remote collections, without new warnings."""
         references = dict(self.cross_references)
         everything = local | remote
@@ -220,6 +229,14 @@ class _NanoAOD(_Reporting):
             joins = index in remote or (target is not None and f"n{target}" in remote)
             if target in groups and joins:
                 references.setdefault(index, str(target))
+            into = _INTO_REMOTE.get(index.partition("_")[2])
+            if (
+                into in groups
+                and f"n{into}" in remote
+                and index in remote
+                and _is_flat(forms[index])
+            ):
+                references.setdefault(index, str(into))
         data = not any(nanoaod_group(name) == "GenPart" for name in local)
         for index, target in self.cross_references.items():
             complete = index in everything and target in groups

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from columnservice.errors import DamagedFile
 from columnservice.formats import apply, format_named, layout_digest
-from columnservice.formats.labels import MEMBERS, labels_in, labels_of_entry, levels_of_entry
+from columnservice.formats.labels import MEMBERS
+from columnservice.formats.labelsought import labels_in, labels_of_entry, levels_of_entry
 from columnservice.model import BranchRead, Recipe, plain
 from tests.formats.support import RAW, lists
 
@@ -420,8 +421,9 @@ def test_pairs_that_are_not_memberwise_are_damage():
 class Branch:
     """What a branch gives of raw entries."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, *baskets):
         self.rows, self.num_entries, self.asked = rows, len(rows), []
+        self.entry_offsets = [0, *baskets, len(rows)]
 
     def array(self, interpretation, entry_start, entry_stop, library):
         self.asked.append((entry_start, entry_stop))
@@ -435,12 +437,23 @@ def test_labels_are_looked_for_until_there_is_an_object():
     member = MEMBERS["pairDiscriVector_"]
     early = Branch([full, *[empty] * 300])
     assert labels_in(early, member) == ("a", "b")
-    assert early.asked == [(0, 100)]
+    assert early.asked == [(0, 100), (201, 301)]
     late = Branch([*[empty] * 150, full])
     assert labels_in(late, member) == ("a", "b")
     assert late.asked == [(0, 100), (100, 151)]
     assert labels_in(Branch([empty]), member) == ()
     assert labels_in(Branch([b"\x40\0\0\x04\0\x09\0\0"]), member) is None
+
+
+@pytest.mark.parametrize(
+    ("baskets", "begin"), [((), 150), ((200,), 200), ((90, 120), 150), ((249,), 249)]
+)
+def test_a_label_that_only_late_objects_have_is_found_in_the_last_basket(baskets, begin):
+    """What lies between the first and the last events is told by other files, or not at all."""
+    rows = [pair_event([{"a": 1.0}])] * 249 + [pair_event([{"a": 1.0, "late": 2.0}])]
+    branch = Branch(rows, *baskets)
+    assert labels_in(branch, MEMBERS["pairDiscriVector_"]) == ("a", "late")
+    assert branch.asked == [(0, 100), (begin, 250)]
 
 
 def test_a_flat_file_has_no_labels(opened_file):

@@ -10,7 +10,7 @@ import pytest
 
 from columnservice.formats import apply
 from columnservice.formats.classes import ClassMember, stores_of
-from columnservice.formats.labels import labels_of_entry
+from columnservice.formats.labelsought import labels_of_entry
 from columnservice.formats.stores import label_stores, store_parameters
 from columnservice.formats.streamed import EMPTY, TEXTS, cut
 from columnservice.model import Member, Recipe, plain

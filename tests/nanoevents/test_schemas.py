@@ -168,6 +168,27 @@ def test_indices_into_and_from_new_collections_become_references():
     assert "nowhereIdxG" not in form["PFCands"]["content"]["fields"]
 
 
+def test_places_among_remote_candidates_become_references_but_lists_of_them_do_not():
+    local = KEYS | fields("Muon", *FOUR, "charge")
+    remote = fields("PFCands", *FOUR, "charge") | fields("slimmedMuons", *FOUR)
+    remote |= {
+        "Muon_pfCandIdx": ("int32", 1),
+        "slimmedMuons_pfCandIdx": ("int32", 1),
+        "slimmedMuons_signal_pfCandIdx": ("int32", 2),
+    }
+    form = build(MyNano, local, remote)
+    assert "pfCandIdxG" in form["Muon"]["content"]["fields"]
+    assert "pfCandIdxG" in form["slimmedMuons"]["content"]["fields"]
+    remote["Muon_pfCandIdx"] = ("int32", 2)
+    form = build(MyNano, local, remote)
+    assert "pfCandIdxG" not in form["Muon"]["content"]["fields"]
+    # candidates of the local file are others than those that the parent's index means
+    mine = local | fields("PFCands", *FOUR, "charge")
+    theirs = {name: told for name, told in remote.items() if "PFCands" not in name}
+    form = build(MyNano, mine, theirs)
+    assert "pfCandIdxG" not in form["slimmedMuons"]["content"]["fields"]
+
+
 def test_a_remote_genpart_makes_no_new_warnings():
     local = KEYS | fields("Jet", *FOUR) | fields("Muon", *FOUR, "charge")
 
