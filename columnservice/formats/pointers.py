@@ -25,7 +25,15 @@ from columnservice.formats.format import tree_named
 from columnservice.formats.places import Names
 from columnservice.formats.products import Product, parse_product, reading_cost
 from columnservice.formats.tables import Parameters
-from columnservice.model import BranchRead, Member, OfferedColumn, Ragged, Recipe, plain
+from columnservice.model import (
+    BranchRead,
+    Column,
+    Member,
+    OfferedColumn,
+    Ragged,
+    Recipe,
+    plain,
+)
 
 if TYPE_CHECKING:
     from uproot import TTree
@@ -114,6 +122,11 @@ def pointed(
             BranchRead(LISTS_OF_EVENT),
         )
         yield OfferedColumn(column, Recipe(name, reads, "pointer_keys", numbered(numbers)))
+
+
+def holds_places(column: Column) -> bool:
+    """Whether a Column holds places among packed candidates, one or a list for each object."""
+    return (column.field or "").endswith(FIELD)
 
 
 def numbered(numbers: Sequence[int]) -> tuple[tuple[str, float], ...]:

@@ -32,8 +32,9 @@ _NANOAOD_MIXINS = {
 }
 """Collections that the service adds → what they are, where they have the fields for it."""
 
-_INTO_REMOTE = {"pfCandIdx": "PFCands"}
-"""Field of one index per object → the remote collection that it points into."""
+_INTO = {"pfCandIdx": "PFCands"}
+"""Field of one remote index per object → the collection of the events that it points into: the
+service gives places in the local one where there is one."""
 
 _VECTOR_FIELDS = {"pt", "eta", "phi", "mass"}
 _PHYSLITE_VECTOR_FIELDS = {"pt", "eta", "phi", "m"}
@@ -229,13 +230,8 @@ class _NanoAOD(_Reporting):
             joins = index in remote or (target is not None and f"n{target}" in remote)
             if target in groups and joins:
                 references.setdefault(index, str(target))
-            into = _INTO_REMOTE.get(index.partition("_")[2])
-            if (
-                into in groups
-                and f"n{into}" in remote
-                and index in remote
-                and _is_flat(forms[index])
-            ):
+            into = _INTO.get(index.partition("_")[2])
+            if into in groups and index in remote and _is_flat(forms[index]):
                 references.setdefault(index, str(into))
         data = not any(nanoaod_group(name) == "GenPart" for name in local)
         for index, target in self.cross_references.items():

@@ -182,11 +182,12 @@ def test_places_among_remote_candidates_become_references_but_lists_of_them_do_n
     remote["Muon_pfCandIdx"] = ("int32", 2)
     form = build(MyNano, local, remote)
     assert "pfCandIdxG" not in form["Muon"]["content"]["fields"]
-    # candidates of the local file are others than those that the parent's index means
+    # the service has made places in the local candidates of them
     mine = local | fields("PFCands", *FOUR, "charge")
-    theirs = {name: told for name, told in remote.items() if "PFCands" not in name}
-    form = build(MyNano, mine, theirs)
-    assert "pfCandIdxG" not in form["slimmedMuons"]["content"]["fields"]
+    form = build(MyNano, mine, {"Muon_pfCandIdx": ("int32", 1)})
+    assert "pfCandIdxG" in form["Muon"]["content"]["fields"]
+    form = build(MyNano, local, {"Muon_pfCandIdx": ("int32", 1)})
+    assert "pfCandIdxG" not in form["Muon"]["content"]["fields"]
 
 
 def test_a_remote_genpart_makes_no_new_warnings():
