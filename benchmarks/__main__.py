@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--results", type=Path, metavar="DIR", help="instead of benchmarks/results")
     made.add_argument("--quick", action="store_true", help="tiny inputs: does it work at all?")
     made.add_argument("--pairs", type=int, help="pairs to measure (11)")
-    made.add_argument("--patience", type=float, default=60.0, help="seconds per row, about")
+    made.add_argument("--patience", type=float, default=45.0, help="seconds per row, about")
     sizes = made.add_argument_group("sizes")
     for name, size in registry.sizes().items():
         flag = f"--{name.replace('_', '-')}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from coffea.processor import IterativeExecutor, ProcessorABC, Runner
 
 from benchmarks.measure import Options, Row, Side, compare
+from benchmarks.peers import THREADS, threaded
+from benchmarks.truth import demand, expected
 from benchmarks.world import World, forget, world, write_local
 from columnservice.demo.blocks import Sample
 
@@ -50,8 +53,12 @@ def rows(options: Options) -> Iterator[Row]:
     warnings.filterwarnings("ignore", module="coffea")
     events = options.size("analysis_events")
     options.say("analysis: generating events")
-    with world(options.scratch, Sample(events=events, parents=2, missing=0)) as made:
+    with ExitStack() as stack:
+        sample = Sample(events=events, parents=2, missing=0)
+        made = stack.enter_context(world(options.scratch, sample))
         arrays = made.tree().arrays(list(COLUMNS))
+        # The peer's file is made of it: it must be right before the peer can agree with us.
+        demand("runner", arrays, expected(made.pair, COLUMNS))
         size_bytes = sum(np.asarray(ak.flatten(arrays[name])).nbytes for name in COLUMNS)
         full = write_local(
             options.scratch / "full.root",
@@ -62,16 +69,20 @@ def rows(options: Options) -> Iterator[Row]:
         thin = write_local(options.scratch / "thin.root", made.pair.local, {}, uproot.ZSTD(5))
         made.register("bench_thin", [thin], "bench_parent")
         made.tree(thin, "bench_thin").arrays(list(COLUMNS))
+        two = threaded(stack)
         if options.wants("runner/local"):
-            yield _runner(options, made, thin, full, events, size_bytes)
+            yield _runner(options, made, thin, full, two, size_bytes)
         if options.wants(FIRST, LATER):
-            yield from _touches(options, made, thin, full, size_bytes // len(COLUMNS))
+            yield from _touches(options, made, thin, full, two, size_bytes // len(COLUMNS))
 
 
 def _runner(
-    options: Options, made: World, thin: Path, full: Path, events: int, size_bytes: int
+    options: Options, made: World, thin: Path, full: Path, two: dict[str, Any], size_bytes: int
 ) -> Row:
-    def run(path: Path, **how: Any) -> Any:
+    """A processor over all events; which columns there are is asked in each run."""
+    events = options.size("analysis_events")
+
+    def run(path: Path, *, remote: bool = False, how: dict[str, Any] | None = None) -> Any:
         runner = Runner(
             executor=IterativeExecutor(status=False),
             schema=NanoAODSchema,
@@ -79,9 +90,9 @@ def _runner(
             cachestrategy=None,
         )
         fileset = {"sample": {"files": {str(path): "Events"}}}
-        if not how:
-            return runner(fileset, Activity())
-        return made.service.run(runner, fileset, Activity())
+        if remote:
+            return made.service.run(runner, fileset, Activity())
+        return runner(fileset, Activity(), uproot_options=how or {})
 
     def same(ours: Any, peer: Any) -> bool:
         return bool(ours.keys() == peer.keys() and all(ours[k] == peer[k] for k in ours))
@@ -90,14 +101,17 @@ def _runner(
         options,
         "runner/local",
         Side(lambda: run(thin, remote=True), forget),
-        {"the same in the local file": lambda: run(full)},
+        {
+            "local": lambda: run(full),
+            f"local with {THREADS} threads": Side(lambda: run(full, how=two), counted=False),
+        },
         same=same,
         input_bytes=size_bytes,
     )
 
 
 def _touches(
-    options: Options, made: World, thin: Path, full: Path, size_bytes: int
+    options: Options, made: World, thin: Path, full: Path, two: dict[str, Any], size_bytes: int
 ) -> Iterator[Row]:
     """One column of a jagged collection, first and later, after a local one was used."""
     how = made.service.nanoevents(NanoAODSchema, dataset="bench_thin", read_ahead=False)
@@ -111,26 +125,32 @@ def _touches(
         # ``eta`` is touched by its own name: what is timed is a column, not a behaviour.
         return ak.flatten(events.PFCands.eta).to_numpy()
 
-    def side(path: Path, how: dict[str, Any], before: Callable[[], None]) -> Side:
+    def side(
+        path: Path, how: dict[str, Any], before: Callable[[], None], counted: bool = True
+    ) -> Side:
         held: list[Any] = []
 
         def prepare() -> None:
             before()
             held[:] = [opened(path, how)]
 
-        return Side(lambda: touch(held[0]), prepare)
+        return Side(lambda: touch(held[0]), prepare, counted)
 
     def nothing() -> None:
         """What was fetched before is remembered."""
 
-    plain = {"schemaclass": NanoAODSchema}
+    plain: dict[str, Any] = {"schemaclass": NanoAODSchema}
+    threads = plain | {"uproot_options": two}
     for name, before in ((FIRST, forget), (LATER, nothing)):
         if options.wants(name):
             yield compare(
                 options,
                 name,
                 side(thin, how, before),
-                {"the same in the local file": side(full, plain, nothing)},
+                {
+                    "local": side(full, plain, nothing),
+                    f"local with {THREADS} threads": side(full, threads, nothing, counted=False),
+                },
                 same=np.array_equal,
                 input_bytes=size_bytes,
             )

@@ -2,13 +2,15 @@
 
 Simulated intervals: every file holds about 1000 events in two or three luminosity blocks, in an
 order that has nothing to do with that of registration. Asked for are the parents of some local
-files, each merged from ten parents, as a request asks for them (``delivery.plan.parents_of``). The
-small catalogue holds a part of the large one's files, so that both must answer the same.
+files, each merged from ten parents, as a request asks for them (``delivery.plan.parents_of``): of
+others in each run. The small catalogue holds a part of the large one's files, so that both must
+answer the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,12 @@ from columnservice.model import Dataset, FileIdentity, FileRecord, LumiRange
 
 PARENT, LAYOUT = "parent", "layout"
 FILES_PER_LOCAL = 10
-LOCALS = 50
+ASKED = 50
+"""How many local files' parents are asked for in one run."""
 EVENTS_PER_FILE = 1000
 FILES_AT_ONCE = 50_000
+Answers = dict[int, set[str]]
+"""Number of a local file → UUIDs of its parents."""
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -37,25 +42,24 @@ def rows(options: Options) -> Iterator[Row]:
     place = np.random.default_rng(2).permutation(many)
     locals_ = _locals(lumis_of, few)
     expected = [
-        {_uuid(int(place[f])) for f in range(n * FILES_PER_LOCAL, (n + 1) * FILES_PER_LOCAL)}
-        for n in range(len(locals_))
+        {_uuid(int(place[f])) for f in range(n, n + FILES_PER_LOCAL)} for n in range(len(locals_))
     ]
-    made: list[Callable[[], list[set[str]]]] = []
-    for count in (many, few):
-        options.say(f"catalogue: registering {count} files")
-        chosen = np.sort(place[:count])
+    made: list[Callable[[], Answers]] = []
+    for size in (many, few):
+        options.say(f"catalogue: registering {size} files")
+        chosen = np.sort(place[:size])
         held = np.empty(many, np.int64)
         held[place] = np.arange(many)
-        catalogue = _catalogue(options.scratch / f"{count}.sqlite", chosen, held, lumis_of)
+        catalogue = _catalogue(options.scratch / f"{size}.sqlite", chosen, held, lumis_of)
         made.append(_asking(catalogue, locals_))
     yield compare(
         options,
         "catalogue/files",
         ours=made[0],
         peers={"few": made[1]},
-        same=lambda ours, peer: ours == peer == expected,
+        same=lambda ours, peer: ours == peer == {n: expected[n] for n in ours},
         input_bytes=0,
-        note=f"{len(locals_)} local files among {many} and {few} files of {EVENTS_PER_FILE} events",
+        note=f"{ASKED} local files among {many} and {few} files of {EVENTS_PER_FILE} events",
     )
 
 
@@ -77,11 +81,11 @@ def _record(number: int, ranges: tuple[LumiRange, ...], entries: int) -> FileRec
 
 
 def _locals(lumis_of: NDArray[np.int64], few: int) -> list[FileRecord]:
-    """Local files, each of the blocks of ten parents next to each other in block numbers."""
+    """Local files: all that have the blocks of ten parents next to each other in block numbers."""
     made = []
-    for n in range(min(LOCALS, few // FILES_PER_LOCAL)):
-        first, last = n * FILES_PER_LOCAL, (n + 1) * FILES_PER_LOCAL - 1
-        blocks = LumiRange(1, int(lumis_of[first, 0]), int(lumis_of[last, 1]))
+    for n in range(few - FILES_PER_LOCAL + 1):
+        last = n + FILES_PER_LOCAL - 1
+        blocks = LumiRange(1, int(lumis_of[n, 0]), int(lumis_of[last, 1]))
         entries = FILES_PER_LOCAL * EVENTS_PER_FILE
         made.append(_record(0xF000_0000 + n, (blocks,), entries))
     return made
@@ -113,9 +117,20 @@ def _catalogue(
     return catalogue
 
 
-def _asking(catalogue: Catalogue, wanted: list[FileRecord]) -> Callable[[], list[set[str]]]:
-    def run() -> list[set[str]]:
-        found = (parents_of(catalogue, PARENT, record, {}) for record in wanted)
-        return [{record.identity.uuid for record in parents.records} for parents in found]
+def _asking(catalogue: Catalogue, locals_: list[FileRecord]) -> Callable[[], Answers]:
+    """Asks for the parents of other files in each run; both catalogues are asked for the same."""
+    order = np.random.default_rng(3).permutation(len(locals_))
+    runs = count()
+
+    def run() -> Answers:
+        first = next(runs) * ASKED
+        wanted = np.take(order, np.arange(first, first + ASKED), mode="wrap").tolist()
+        return {
+            n: {
+                record.identity.uuid
+                for record in parents_of(catalogue, PARENT, locals_[n], {}).records
+            }
+            for n in wanted
+        }
 
     return run

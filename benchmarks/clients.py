@@ -1,7 +1,8 @@
 """Many clients at once: none fails, none starves, and together they get what one alone would.
 
 Each client is a thread of its own with its own connection, in one of several processes, and asks
-for ranges at random, all of them warm. Any error ends the benchmark.
+for ranges at random, all of them warm. The last reply of each is compared with the same rows of one
+reply with all. Any error ends the benchmark.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
+import pyarrow as pa
 
 import columnservice
 from benchmarks.measure import Options, Row, row_of
+from benchmarks.truth import demand, expected
 from benchmarks.world import LOCAL, World, world
 from columnservice.demo.blocks import Sample
 
@@ -34,12 +39,20 @@ def rows(options: Options) -> Iterator[Row]:
     seconds = float(options.size("clients_seconds"))
     options.say("clients: generating events")
     with world(options.scratch, Sample(events=events, parents=2, missing=0)) as made:
-        made.service.fetch(LOCAL, made.uuids[LOCAL], 0, events, COLUMNS)
+        whole = made.service.fetch(LOCAL, made.uuids[LOCAL], 0, events, COLUMNS).table
+        demand("clients", ak.from_arrow(whole["PFCands"]), expected(made.pair, COLUMNS))
+        path = options.scratch / "whole.arrow"
+        with (
+            pa.OSFile(str(path), "wb") as file,
+            pa.ipc.new_file(file, whole.schema.remove_metadata()) as writer,
+        ):
+            writer.write_table(whole.replace_schema_metadata(None))
+        del whole
         options.say("clients: one alone")
-        alone = [_rates(made, events, 1, seconds / 6)[0]]
+        alone = [_rates(made, path, 1, seconds / 6)[0]]
         options.say(f"clients: {CLIENTS} for {seconds:g} s")
-        rates = _rates(made, events, CLIENTS, seconds)
-        alone.append(_rates(made, events, 1, seconds / 6)[0])
+        rates = _rates(made, path, CLIENTS, seconds)
+        alone.append(_rates(made, path, 1, seconds / 6)[0])
     note = f"{sum(rates) / 1e9:.2f} GB/s together, one alone {max(alone) / 1e9:.2f} GB/s"
     size_bytes = int(sum(rates) * seconds)
     mean = statistics.mean(rates)
@@ -71,17 +84,23 @@ def _row(
     )
 
 
-def _rates(made: World, events: int, clients: int, seconds: float) -> list[float]:
+def _rates(made: World, whole: Path, clients: int, seconds: float) -> list[float]:
     """Bytes of columns per second of each client.
 
+    Args:
+        made: the service.
+        whole: an Arrow file with all rows.
+        clients: how many.
+        seconds: how long they ask.
+
     Raises:
-        RuntimeError: a client got an error.
+        RuntimeError: a client got an error, or other values than these.
     """
     context = multiprocessing.get_context("spawn")
     processes = min(PROCESSES, clients)
     told: Queue[Any] = context.Queue()
     begin = context.Barrier(processes)
-    arguments = (made.service.url, made.uuids[LOCAL], events, clients // processes, seconds)
+    arguments = (made.service.url, made.uuids[LOCAL], str(whole), clients // processes, seconds)
     running = [
         context.Process(target=_process, args=(*arguments, number, begin, told))
         for number in range(processes)
@@ -106,13 +125,15 @@ def _rates(made: World, events: int, clients: int, seconds: float) -> list[float
 def _process(
     url: str,
     uuid: str,
-    events: int,
+    path: str,
     clients: int,
     seconds: float,
     number: int,
     begin: Any,
     told: Queue[Any],
 ) -> None:
+    whole = pa.ipc.open_file(pa.memory_map(path)).read_all()
+    events = whole.num_rows
     rates: list[float] = [0.0] * clients
     failed: list[str] = []
 
@@ -127,9 +148,12 @@ def _process(
                 start = int(random.integers(0, events - size + 1))
                 reply = service.fetch(LOCAL, uuid, start, start + size, COLUMNS)
                 got += sum(batch.data.nbytes for batch in reply.batches)
+            rates[place] = got / (time.perf_counter() - begun)
+            table = reply.table.replace_schema_metadata(None)
+            if not table.equals(whole.slice(start, size)):
+                failed.append(f"rows from {start} on are other ones than in one reply with all")
         except Exception as error:
             failed.append(repr(error))
-        rates[place] = got / (time.perf_counter() - begun)
 
     begin.wait()
     threads = [threading.Thread(target=client, args=(place,)) for place in range(clients)]

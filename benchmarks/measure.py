@@ -1,4 +1,4 @@
-"""Measuring side by side: both run in turn, A B A B …, and each pair gives one ratio.
+"""Measuring side by side: both run in turn, A B B A A B …, and each turn gives one ratio.
 
 A pair sees the same weather on a shared machine, so its ratio is steadier than either time. Knows
 nothing of what is measured.
@@ -11,10 +11,10 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class Options:
     targets: Mapping[str, Target]
     sizes: Mapping[str, int]
     pairs: int = 11
-    patience_seconds: float = 60.0
+    patience_seconds: float = 45.0
     quick: bool = False
     scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     say: Callable[[str], None] = _silent
@@ -112,10 +112,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: ``prepare`` runs before each ``run`` and is not timed."""
+    """One side of a comparison.
+
+    Attributes:
+        run: what is timed.
+        prepare: runs before each ``run`` and is not timed.
+        counted: whether a peer can be the one that a ratio is made with. Others are measured in the
+            same turns, give the same answer, and are told in the note: what a user does not do by
+            default, but what a reader wants to know.
+    """
 
     run: Callable[[], Any]
     prepare: Callable[[], object] = lambda: None
+    counted: bool = True
 
 
 def _side(told: Side | Callable[[], Any]) -> Side:
@@ -129,6 +138,18 @@ def timed(side: Side) -> tuple[float, Any]:
     begun = time.perf_counter()
     result = side.run()
     return time.perf_counter() - begun, result
+
+
+T = TypeVar("T")
+
+
+def turn(sides: Iterable[T], number: int) -> list[T]:
+    """The order of one turn: every second one is the other way round.
+
+    What a side leaves behind, busy threads or a full cache, meets each neighbour equally often.
+    """
+    found = list(sides)
+    return found[::-1] if number % 2 else found
 
 
 def row_of(
@@ -181,7 +202,7 @@ def compare(
     input_bytes: int,
     note: str = "",
 ) -> Row:
-    """Time ours against the fastest of the peers, all in turn in one run.
+    """Time ours against the fastest of the peers that count, all in turn in one run.
 
     The first run of each side warms it up and gives the answers that are compared.
 
@@ -192,7 +213,8 @@ def compare(
         peers: what a user would do otherwise, by name.
         same: whether our answer (first) and a peer's (second) are the same.
         input_bytes: what all worked on.
-        note: what else there is to say; with several peers, all their medians are added.
+        note: what else there is to say; with several peers, all their medians are added, apart
+            for those that do not count.
 
     Raises:
         WrongAnswer: a peer's answer is another one.
@@ -204,21 +226,33 @@ def compare(
         if not same(answer, timed(side)[1]):
             raise WrongAnswer(f"{name}: {peer} gives another answer than we do.")
     del answer
-    times, their = [], {peer: [] for peer in others}
+    sides = {"": mine, **others}
+    figures: dict[str, list[float]] = {who: [] for who in sides}
     begun = time.perf_counter()
     for pair in range(options.pairs):
         if pair >= 3 and time.perf_counter() - begun > options.patience_seconds:
             break
         options.say(f"{name}: pair {pair + 1} of {options.pairs}")
-        times.append(timed(mine)[0])
-        for peer, side in others.items():
-            their[peer].append(timed(side)[0])
-    medians = {peer: statistics.median(figures) for peer, figures in their.items()}
-    best = min(medians, key=lambda peer: medians[peer])
+        for who in turn(sides, pair):
+            figures[who].append(timed(sides[who])[0])
+    medians = {peer: statistics.median(figures[peer]) for peer in others}
+    counted = {peer: medians[peer] for peer, side in others.items() if side.counted}
+    beside = {peer: medians[peer] for peer in others if peer not in counted}
+    best = min(counted, key=lambda peer: counted[peer])
+    notes = [note] * bool(note)
     if len(medians) > 1:
-        told = ", ".join(f"{p} {s:.3g} s" for p, s in sorted(medians.items(), key=lambda i: i[1]))
-        note = f"{note}; {told}" if note else told
-    return row_of(options, name, times, their[best], input_bytes=input_bytes, note=note)
+        notes.append(_told(counted))
+    if beside:
+        notes.append(f"not counted: {_told(beside)}")
+    return row_of(
+        options, name, figures[""], figures[best], input_bytes=input_bytes, note="; ".join(notes)
+    )
+
+
+def _told(medians: Mapping[str, float]) -> str:
+    """Peers and their seconds, the fastest first."""
+    fastest = sorted(medians.items(), key=lambda item: item[1])
+    return ", ".join(f"{peer} {seconds:.3g} s" for peer, seconds in fastest)
 
 
 def holds(options: Options, name: str, truth: bool, seconds: float, note: str = "") -> Row:

@@ -62,6 +62,7 @@ ROOMS = (
             Target("warm-http/flight", 1.0),
             Target("warm-http-small/flight", 1.0),
             Target("warm-http/local-zstd", 1.0),
+            Target("warm-http/local-zlib", 1.0),
             Target("warm-http/local-lzma", 20.0),
             Target("warm-mapped/local-zstd", 5.0),
         ),

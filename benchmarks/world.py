@@ -6,6 +6,7 @@ Everything is of one benchmark and is gone after it. Knows how to start and ask;
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 import urllib.request
@@ -46,18 +47,24 @@ class World:
         pair: the files.
         service: its client.
         urls: of the parents, where a user who knows of no service would read them.
+        home: where the service keeps its state.
         relay: between the service and the XCache; None without storage.
     """
 
     pair: Pair
     service: Service
     urls: tuple[str, ...]
+    home: Path
     relay: Relay | None = None
     uuids: dict[str, str] = field(default_factory=dict)
 
     def evict(self) -> None:
         """Empty the service's cache: the next request reads from the parents."""
         self.service.transport.request("POST", "/v1/cache/evict", document={})
+
+    def unjoin(self) -> None:
+        """Remove all TakeIndexes: the next request joins, from the EventIndexes that are kept."""
+        shutil.rmtree(self.home / "indexes" / "takes", ignore_errors=True)
 
     def register(self, name: str, files: Sequence[str | Path], parent: str | None = None) -> None:
         """Register a Dataset and wait until its Files are known."""
@@ -135,7 +142,7 @@ def world(
             }
         environment = {f"COLUMNSERVICE_{k.upper()}": json.dumps(v) for k, v in told.items()}
         url = _serve(stack, folder, environment | dict(settings or {}))
-        made = World(pair, columnservice.connect(url), urls, relay)
+        made = World(pair, columnservice.connect(url), urls, folder / "home", relay)
         made.register(PARENT, registered)
         made.register(LOCAL, [pair.local], PARENT)
         yield made
@@ -211,16 +218,3 @@ def write_local(
             part = slice(start, start + CLUSTER_EVENTS)
             tree.extend({name: array[part] for name, array in chunk.items()})
     return path
-
-
-def equal(ours: Any, peer: Any) -> bool:
-    """Whether two record arrays hold the same columns with the same values, bit by bit."""
-    names = sorted(ours.fields)
-    return names == sorted(peer.fields) and all(_equal(ours[n], peer[n]) for n in names)
-
-
-def _equal(ours: Any, peer: Any) -> bool:
-    if ours.ndim > 1 and not np.array_equal(ak.num(ours), ak.num(peer)):
-        return False
-    mine, other = (np.asarray(ak.flatten(a, axis=None)) for a in (ours, peer))
-    return mine.dtype == other.dtype and mine.tobytes() == other.tobytes()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import registry, report
+from benchmarks import measure, registry, report
 from benchmarks.__main__ import main, options_of, parser
 from benchmarks.measure import Options, Side, Target, WrongAnswer, compare, holds, row_of
 
@@ -25,7 +25,7 @@ def test_a_cost_is_our_figure_over_the_peers():
     assert (row.ratio, row.met, row.seconds) == (3.0, False, 0.5)
 
 
-def test_both_sides_run_in_turn_after_a_warm_up_and_only_the_fastest_peer_counts():
+def test_both_sides_run_in_turn_after_a_warm_up_every_second_time_the_other_way_round():
     ran = []
 
     def side(name, value=1):
@@ -43,9 +43,40 @@ def test_both_sides_run_in_turn_after_a_warm_up_and_only_the_fastest_peer_counts
         same=lambda mine, other: mine == other,
         input_bytes=8,
     )
-    assert "".join(ran) == "pABC" * 5
+    assert "".join(ran) == "pABC" + ("pABC" + "CBpA") * 2
     assert "B " in row.note
     assert "C " in row.note
+
+
+def test_the_fastest_peer_counts_unless_it_is_only_told(monkeypatch):
+    seconds = {"ours": 1.0, "slow": 3.0, "fast": 2.0, "told": 0.5}
+    monkeypatch.setattr(
+        measure, "timed", lambda side: (seconds[side.run()], side.run() and "answer")
+    )
+    peers = {"slow": lambda: "slow", "fast": lambda: "fast"}
+    row = compare(
+        OPTIONS,
+        "join/peer",
+        ours=lambda: "ours",
+        peers={**peers, "told": Side(lambda: "told", counted=False)},
+        same=lambda mine, other: mine == other,
+        input_bytes=8,
+        note="one thread",
+    )
+    assert (row.ratio, row.peer_seconds) == (2.0, 2.0)
+    assert row.note == "one thread; fast 2 s, slow 3 s; not counted: told 0.5 s"
+
+
+def test_what_is_only_told_must_give_the_same_answer_too():
+    with pytest.raises(WrongAnswer, match="told gives another answer"):
+        compare(
+            OPTIONS,
+            "join/peer",
+            ours=lambda: 1,
+            peers={"peer": lambda: 1, "told": Side(lambda: 2, counted=False)},
+            same=lambda mine, other: mine == other,
+            input_bytes=8,
+        )
 
 
 def test_a_peer_with_another_answer_is_not_timed():
