@@ -15,21 +15,39 @@ from numpy.typing import NDArray
 
 from columnservice import wire
 from columnservice.errors import RequestError
-from columnservice.model import Column, Ragged
+from columnservice.model import LOCAL_PREFIX, Column, Ragged
 
 if TYPE_CHECKING:
     from columnservice.client import Reply
 
 
+def collections_of(columns: Sequence[Column]) -> dict[str, str]:
+    """Column → its collection, where its list is counted by a counter of that, as in NanoAOD.
+
+    Columns that were computed for local objects are counted as these are. Of two kinds of objects
+    under one name only the first are.
+    """
+    found: dict[str, str] = {}
+    shape_of: dict[str, str] = {}
+    for column in columns:
+        shape = column.shape or ""
+        name = shape.removeprefix(LOCAL_PREFIX)
+        is_listed = column.depth and column.field and column.name == f"{name}_{column.field}"
+        if is_listed and shape_of.setdefault(name, shape) == shape:
+            found[column.name] = name
+    return found
+
+
 def _groups(columns: Sequence[Column]) -> dict[str, dict[str, tuple[Column, str]]]:
     """Record branch → its fields → (Column, Member): all that shares one counter branch."""
     found: dict[str, dict[str, tuple[Column, str]]] = {}
+    collections = collections_of(columns)
     for column in columns:
         if column.depth == 0:
             continue
         plain = not column.members[0].name
-        if plain and column.field and column.name == f"{column.shape}_{column.field}":
-            found.setdefault(str(column.shape), {})[column.field] = column, ""
+        if plain and column.name in collections:
+            found.setdefault(collections[column.name], {})[str(column.field)] = column, ""
         else:
             fields = {m.name: (column, m.name) for m in column.members}
             found.setdefault(column.name, {}).update(fields)

@@ -21,11 +21,11 @@ from columnservice.errors import (
     RequestError,
     UnknownColumn,
     UnsupportedColumn,
-    nearest,
 )
+from columnservice.search import unknown_text
 
 if TYPE_CHECKING:
-    from columnservice.client import Reply
+    from columnservice.client import Reply, Service
     from columnservice.model import Column, FileLocation, Keys
     from columnservice.reader import FilePool
 
@@ -55,10 +55,24 @@ def fetch(
     rntuple: Annotated[
         bool, typer.Option("--rntuple", help="Write OUT.root as an RNTuple, not as a TTree.")
     ] = False,
+    with_local: Annotated[
+        str | None,
+        typer.Option(
+            "--with-local",
+            help="The file's own columns to write beside them (with --rntuple): '*' for all, "
+            "or names and patterns.",
+            show_default=False,
+        ),
+    ] = None,
     url: Url = None,
 ) -> None:
     """Fetch columns that a local file lacks, row by row, into a new file."""
     demand_suffix(out, rntuple=rntuple)
+    if with_local is not None and not rntuple:
+        raise RequestError(
+            "Columns of the local file are written into RNTuples only.",
+            "Add --rntuple, or use the file as a friend tree of your own.",
+        )
     from columnservice.reader import FilePool
 
     service = connect(url)
@@ -71,20 +85,49 @@ def fetch(
         ranges = ranges_of(
             ask(url, "GET", path_of(dataset, f"/partitions?file={local.uuid}")), start, end, local
         )
-        missing = 0
-        with output_file(out.absolute(), chosen, local.location.tree, rntuple=rntuple) as write:
-            for first, last in ranges:
-                names = [c.name for c in chosen]
-                reply = service.fetch(dataset, local.uuid, first, last, names)
-                demand_proof(reply, local.keys(pool, first, last), file)
-                missing += int((~reply.has_parent).sum())
-                write(reply)
+        own = ""
+        if with_local is None:
+            missing = _write(service, dataset, pool, local, chosen, ranges, out, rntuple=rntuple)
+        else:
+            from columnservice.cli.together import own_columns, write_together
+
+            kept = own_columns(pool, local.location, local.format, with_local.split(","))
+            missing = write_together(
+                out.absolute(), service, dataset, pool, local.location, kept, chosen, ranges
+            )
+            own = f" and {len(kept.taken)} of the file's own"
+            for lost in kept.lost:
+                remark = f"{lost.name} of the file cannot be taken: {lost.reason}."
+                output.stderr().print(remark, markup=False, soft_wrap=True)
     finally:
         pool.close()
-    output.say(f"{out}: {end - start} events, {len(chosen)} columns")
+    output.say(f"{out}: {end - start} events, {len(chosen)} columns{own}")
     if missing:
-        remark = f"{missing} events have no parent: they are null, select hasParent."
+        shown = "null" if with_local is None else "NaN, 0 or empty"
+        remark = f"{missing} events have no parent: they are {shown}, select hasParent."
         output.stderr().print(remark, markup=False)
+
+
+def _write(
+    service: Service,
+    dataset: str,
+    pool: FilePool,
+    local: LocalFile,
+    chosen: Sequence[Column],
+    ranges: Sequence[tuple[int, int]],
+    out: Path,
+    *,
+    rntuple: bool,
+) -> int:
+    """Write what the service sends; returns how many events have no parent."""
+    missing = 0
+    with output_file(out.absolute(), chosen, local.location.tree, rntuple=rntuple) as write:
+        for first, last in ranges:
+            reply = service.fetch(dataset, local.uuid, first, last, [c.name for c in chosen])
+            demand_proof(reply, local.keys(pool, first, last), local.location.lfn)
+            missing += int((~reply.has_parent).sum())
+            write(reply)
+    return missing
 
 
 def choose(offered: Sequence[Column], names: Sequence[str], dataset: str) -> list[Column]:
@@ -112,7 +155,7 @@ def choose(offered: Sequence[Column], names: Sequence[str], dataset: str) -> lis
             continue
         column = known.get(name)
         if column is None:
-            near = nearest(name, known)
+            near = unknown_text(name, known.values())
             raise UnknownColumn(f"No column {name!r} in {dataset}" + (f"; {near}" if near else "."))
         if column.support != "ok":
             raise UnsupportedColumn(f"{name} of {dataset} cannot be delivered: {column.reason}.")

@@ -8,14 +8,15 @@ ATLAS's own files. Events without a parent hold empty lists, NaN, 0 or False, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import awkward as ak
 import numpy as np
+from numpy.typing import NDArray
 
 from columnservice import wire
-from columnservice.cli.branches import masked
+from columnservice.cli.branches import collections_of, masked
 from columnservice.model import Column, Ragged
 
 if TYPE_CHECKING:
@@ -35,19 +36,21 @@ def ttree_named(ntuple: str) -> str:
     return next((tree for tree, name in _NTUPLES.items() if name == ntuple), ntuple)
 
 
-def _name(column: Column) -> str:
+def field_name(column: Column) -> str:
+    """What a Column's field is called."""
     return column.name.replace(".", ":")
 
 
-def _counted(columns: Sequence[Column]) -> Iterator[tuple[str, Column]]:
+def _counted(columns: Sequence[Column]) -> dict[str, Column]:
     """Counts that are not among the columns → a list of those that they count."""
     known = {c.name for c in columns}
+    collections = collections_of(columns)
+    found: dict[str, Column] = {}
     for column in columns:
-        if column.depth and column.field and column.name == f"{column.shape}_{column.field}":
-            name = f"n{column.shape}"
-            if name not in known:
-                known.add(name)
-                yield name, column
+        name = f"n{collections.get(column.name)}"
+        if column.name in collections and name not in known:
+            found.setdefault(name, column)
+    return found
 
 
 def _item(column: Column) -> ak.forms.Form:
@@ -64,31 +67,48 @@ def field_form(columns: Sequence[Column]) -> ak.forms.RecordForm:
         form = _item(column)
         for _ in range(column.depth):
             form = ak.forms.ListOffsetForm("i64", form)
-        forms[_name(column)] = form
-    forms |= {name: ak.forms.NumpyForm("int32") for name, _ in _counted(columns)}
+        forms[field_name(column)] = form
+    forms |= {name: ak.forms.NumpyForm("int32") for name in _counted(columns)}
     return ak.forms.RecordForm(list(forms.values()), list(forms))
 
 
 def fields_of(columns: Sequence[Column], reply: Reply) -> ak.Array:
     """The fields of one reply, for ``extend``."""
     present = reply.has_parent
-    values = {c.name: reply.values(c) for c in columns}
-    found: dict[str, ak.contents.Content] = {
-        wire.HAS_PARENT: ak.contents.NumpyArray(np.asarray(present, dtype=np.bool_))
-    }
+    found: dict[str, ak.contents.Content] = {}
     for column in columns:
-        ragged = values[column.name]
+        ragged = reply.values(column)
         if not column.depth:
             shown = {m: masked(v, present) for m, v in ragged.content.items()}
             ragged = Ragged((), shown)
-        found[_name(column)] = _layout(ragged)
-    for name, column in _counted(columns):
-        counts = np.diff(values[column.name].offsets[0]).astype(np.int32)
-        found[name] = ak.contents.NumpyArray(counts)
+        found[field_name(column)] = layout_of(ragged)
+    return with_counts(columns, found, present)
+
+
+def with_counts(
+    columns: Sequence[Column],
+    values: Mapping[str, ak.contents.Content],
+    present: NDArray[np.bool_],
+) -> ak.Array:
+    """Some events, as ``field_form`` says.
+
+    Args:
+        columns: all Columns.
+        values: by the names of their fields.
+        present: which events have a parent.
+    """
+    found: dict[str, ak.contents.Content] = {
+        wire.HAS_PARENT: ak.contents.NumpyArray(np.asarray(present, dtype=np.bool_))
+    }
+    found |= {field_name(column): values[field_name(column)] for column in columns}
+    for name, column in _counted(columns).items():
+        counts = ak.num(ak.Array(values[field_name(column)]), axis=1)
+        found[name] = ak.contents.NumpyArray(np.asarray(counts).astype(np.int32))
     return ak.Array(ak.contents.RecordArray(list(found.values()), list(found)))
 
 
-def _layout(ragged: Ragged) -> ak.contents.Content:
+def layout_of(ragged: Ragged) -> ak.contents.Content:
+    """Values as awkward holds them."""
     parts = {m: ak.contents.NumpyArray(v) for m, v in ragged.content.items()}
     layout: ak.contents.Content
     if list(parts) == [""]:

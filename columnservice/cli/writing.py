@@ -40,12 +40,22 @@ def output_file(
         SetupError: the file cannot be written.
     """
     opened = _open_ntuple if rntuple else SUFFIXES[path.suffix]
+    with whole_file(path) as beside, ExitStack() as stack:
+        yield opened(beside, columns, tree, stack)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write a file, which is at ``path`` once all went well; else nothing of it stays.
+
+    Raises:
+        SetupError: it cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     if not path.parent.is_dir():  # uproot would make it
         raise SetupError(f"Cannot write {path}: there is no such directory.", _REMEDY)
     try:
-        with ExitStack() as stack:
-            yield opened(beside, columns, tree, stack)
+        yield beside
         beside.replace(path)
     except ColumnServiceError:  # some are OSErrors, and none of them is about this file
         raise

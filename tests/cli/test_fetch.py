@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
+from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
+import columnservice
 from columnservice import wire
 from columnservice.cli.fetch import LocalFile, choose, demand_proof, ranges_of
 from columnservice.client import Reply
@@ -158,6 +160,125 @@ def test_fetched_columns_are_those_of_the_parents_by_the_truth(
         None if event is None else [candidate["PFCands_pt"] for candidate in event]
         for event in table["PFCands"].to_pylist()
     ] == expected
+
+
+def together(run, service, dataset, local, columns, own, out, *more):
+    told = ["--url", service.url, "--dataset", dataset, "--columns", columns, "--rntuple"]
+    return run("fetch", local, *told, "--with-local", own, "-o", out, *more)
+
+
+def flat(array) -> bytes:
+    return np.asarray(ak.flatten(array, axis=None)).tobytes()
+
+
+def is_same(found, wanted) -> bool:
+    """The same lists and the same bytes."""
+    same_lists = ak.to_list(ak.num(found, axis=-1)) == ak.to_list(ak.num(wanted, axis=-1))
+    return same_lists and flat(found) == flat(wanted)
+
+
+class Nano(NanoAODSchema):
+    """NanoAODSchema without its warnings about what an old file lacks."""
+
+    warn_missing_crossrefs = False
+
+
+@pytest.mark.filterwarnings("ignore:Branch .* already exists:RuntimeWarning")
+def test_local_and_fetched_columns_stand_in_one_rntuple_that_coffea_reads_alone(
+    run, service, pair, tmp_path
+):
+    local, out = pair / "local_NanoAODv5_1000ev.root", tmp_path / "all.root"
+    dataset = columnservice.connect(service.url).dataset("fetch_nano")
+    dataset.define("Muon_nNear", "count(PFCands[dR(Muon, PFCands) < 0.4])")
+    dataset.define("nHard", "count(PFCands[PFCands_pt > 5])")
+    columns = "PFCands_pt,PFCands_eta,PFCands_phi,Muon_nNear,nHard"
+    done = together(run, service, "fetch_nano", local, columns, "*", out, "--stop", 950)
+    assert done.code == 0, done.err
+    tree = uproot.open(local)["Events"]
+    assert done.out == f"{out}: 950 events, 5 columns and {len(tree.keys())} of the file's own\n"
+    events, wanted = uproot.open(out)["Events"].arrays(), tree.arrays(entry_stop=950)
+    expected = parents_pt(pair)[:950]
+    present = np.array([row is not None for row in expected])
+    assert done.err.splitlines()[-1].startswith(f"{(~present).sum()} events have no parent")
+
+    assert {*wanted.fields} < {*events.fields}
+    for name in wanted.fields:
+        assert is_same(events[name][:, None], wanted[name][:, None]), name
+    assert events.hasParent.tolist() == present.tolist()
+    assert events.PFCands_pt.tolist() == [row or [] for row in expected]
+    assert ak.num(events.Muon_nNear).tolist() == events.nMuon.tolist()
+    assert ak.sum(events.Muon_nNear) > 0
+
+    read = NanoEventsFactory.from_root({str(out): "Events"}, schemaclass=Nano).events()
+    alone = NanoEventsFactory.from_root({str(local): "Events"}, schemaclass=Nano).events()[:950]
+    for collection in ("Muon", "Jet", "Electron", "MET"):
+        for field in ("pt", "phi"):
+            assert is_same(read[collection][field][:, None], alone[collection][field][:, None])
+    assert read.PFCands.pt.tolist() == [row or [] for row in expected]
+    muons, candidates = read.Muon[present], read.PFCands[present]
+    eta, phi = (
+        np.subtract(*ak.unzip(ak.cartesian([muons[f], candidates[f]], nested=True)))
+        for f in ("eta", "phi")
+    )
+    pairs = np.hypot(eta, (phi + np.pi) % (2 * np.pi) - np.pi)
+    sure = ak.all(ak.all(abs(pairs - 0.4) > 1e-5, axis=-1), axis=-1)
+    counted = ak.sum(pairs < 0.4, axis=-1)
+    assert counted[sure].tolist() == muons.nNear[sure].tolist()
+    assert ak.sum(sure) > 900
+    assert read.nHard[present].tolist() == ak.sum(candidates.pt > 5, axis=1).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Skipping .* as it is:UserWarning")
+def test_of_a_physlite_all_is_written_that_can_be_read_and_the_rest_is_told(
+    run, service, data_dir, tmp_path
+):
+    folder, out = data_dir / "atlas_demo_pair", tmp_path / "all.root"
+    local, parent = (
+        folder / "local_physlite_21.2.108_40ev.root",
+        folder / "parent_physlite_100ev.root",
+    )
+    service.register("fetch_daod", "physlite", [parent])
+    service.register("fetch_lite", "physlite", [local], parent="fetch_daod")
+    offered = columnservice.connect(service.url).dataset("fetch_lite").columns()
+    lost = [c for c in offered if c.origin == "local" and c.support != "ok"]
+    kept = [c for c in offered if c.origin == "local" and c.support == "ok"]
+    added = [c for c in offered if c.origin == "parent" and c.support == "ok"][::5]
+    names = ",".join(c.name for c in added)
+    assert lost
+    assert len(added) > 10
+    done = together(run, service, "fetch_lite", local, names, "*", out)
+    assert done.code == 0, done.err
+    for column in lost:
+        assert f"{column.name} of the file cannot be taken: {column.reason}." in done.err
+    events = uproot.open(out)["EventData"]
+    names = {c.name.replace(".", ":") for c in [*kept, *added]}
+    assert {*events.keys(recursive=False)} == names | {"hasParent"}
+    here, there = (
+        uproot.open(file)["CollectionTree"]["EventInfoAux.eventNumber"].array()
+        for file in (local, parent)
+    )
+    rows = [there.tolist().index(number) for number in here.tolist()]
+    for columns, source in ((kept, local), (added, parent)):
+        tree = uproot.open(source)["CollectionTree"]
+        for column in columns:
+            if column.depth > 1 or column.name not in tree or column.members[0].name:
+                continue  # uproot alone gives other types
+            wanted = tree[column.name].array()
+            wanted = wanted if source == local else wanted[rows]
+            assert is_same(events[column.name.replace(".", ":")].array()[:, None], wanted[:, None])
+
+
+def test_local_columns_that_cannot_be_written_are_told_before_anything_is(
+    run, service, pair, tmp_path
+):
+    local = pair / "local_NanoAODv5_1000ev.root"
+    out = tmp_path / "all.root"
+    done = together(run, service, "fetch_nano", local, "PFCands_pt", "Muon_ptt", out)
+    assert "has no column 'Muon_ptt'; nearest: Muon_pt" in done.err
+    done = run("fetch", local, "--url", service.url, "--dataset", "fetch_nano", "--columns",
+               "PFCands_pt", "--with-local", "*", "-o", out)  # fmt: skip
+    assert "Add --rntuple" in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_not_of_the_dataset_is_told_and_nothing_is_written(

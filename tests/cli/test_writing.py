@@ -166,6 +166,27 @@ def test_the_tree_bears_the_name_that_the_experiment_gives_it(tmp_path, rntuple)
             assert file.keys(cycle=False) == ["EventData" if rntuple else "CollectionTree"]
 
 
+MATCHED = Column("PF_far", FLOAT, 1, "PF", "far", "local:PF", origin="derived")
+OTHERS = Column("PF_other", FLOAT, 1, "PF", "other", "PF")
+VALUES |= {
+    "PF_far": plain(np.arange(4, dtype=np.float32), np.array([0, 1, 1, 1, 3, 4])),
+    "PF_other": VALUES["PF_pt"],
+}
+
+
+@pytest.mark.parametrize("rntuple", [False, True])
+@pytest.mark.parametrize("columns", [[MATCHED], [MATCHED, OTHERS], [OTHERS, MATCHED]])
+def test_what_was_computed_for_local_objects_has_their_counter(tmp_path, columns, rntuple):
+    """And where the parent holds other objects under that name, one of the two has."""
+    path = tmp_path / "out.root"
+    written(path, columns, (0, 2), (2, 5), rntuple=rntuple)
+    with uproot.open(path) as file:
+        found = file["Events"].arrays()
+    counts = ak.num(found[columns[0].name]).tolist()
+    assert found.nPF.tolist() == counts
+    assert found.PF_far.tolist() == [[0], [], [], [1, 2], [3]]
+
+
 def test_an_rntuple_without_rows_has_all_fields(tmp_path):
     path = tmp_path / "out.root"
     written(path, [*COLUMNS, DEEP], (3, 3), rntuple=True)
