@@ -231,7 +231,7 @@ class WrongParent(AlignmentError):
 
 
 class ProvenanceChanged(AlignmentError):
-    """A Column is made otherwise, or from other parents, than a pinned report says."""
+    """A Column is made otherwise than when the analysis began, or than a pinned report says."""
 
     default_remedy = "Leave out pin=… to take what the service makes now, and compare the results."
 

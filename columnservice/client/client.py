@@ -198,7 +198,8 @@ class Service:
                 lets each file's UUID decide.
             columns: names or fnmatch patterns of the remote columns to offer; None: all.
             missing: ``"error"`` raises MissingParent when a requested event has no parent;
-                ``"mask"`` gives empty lists, NaN, 0 or False there, and ``events.hasParent``.
+                ``"mask"`` gives empty lists, NaN, 0 or False there (indices: -1), and
+                ``events.hasParent``.
             prefetch: columns to ask for together at the first touch of each range: names, an
                 ``access_log``, the ``columns`` of a Runner's metrics, or an earlier ``report()``.
                 Names of local branches among them are ignored.

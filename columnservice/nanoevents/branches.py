@@ -14,7 +14,6 @@ from typing import Any
 import uproot
 from uproot._util import no_filter
 
-from columnservice.errors import UnsupportedColumn
 from columnservice.nanoevents.answers import Answers, refuse_everything, remote_names
 from columnservice.nanoevents.layouts import Layout
 from columnservice.nanoevents.localtree import LocalTree
@@ -106,28 +105,10 @@ class _ColumnTree(Shown):
 
     def __getitem__(self: Any, where: Any) -> Any:
         if isinstance(where, str) and where not in self._lookup:
-            name = where.removeprefix("/")
-            branch = self.columnservice_branches.get(name)
+            branch = self.columnservice_offered(where)
             if branch is not None:
                 return branch
-            friend = self.columnservice_friend
-            if friend is not None and name in friend.refused and not self._has_local(where):
-                raise UnsupportedColumn(
-                    f"{name} cannot be offered for {self.file.file_path}: {friend.refused[name]}."
-                )
         return super().__getitem__(where)  # type: ignore[misc]
-
-    def __contains__(self: Any, where: Any) -> bool:
-        if isinstance(where, str) and where.removeprefix("/") in self.columnservice_branches:
-            return True
-        return bool(self._has_local(where))
-
-    def _has_local(self: Any, where: Any) -> bool:
-        try:
-            super().__getitem__(where)  # type: ignore[misc]
-        except KeyError:
-            return False
-        return True
 
     def arrays(
         self: Any,

@@ -22,18 +22,20 @@ from columnservice.errors import (
     ProofMismatch,
 )
 from columnservice.model import Column, Keys, Member, Ragged, plain
+from columnservice.nanoevents.columnlist import Catalogue
 from columnservice.nanoevents.complaints import say_once
+from columnservice.nanoevents.filling import fill_lists, fill_values
 from columnservice.nanoevents.layouts import Kind, Reference, Selection
 from columnservice.nanoevents.memory import Evidence, Range
 from columnservice.nanoevents.objects import differing_events, is_of_local_objects, local_name
-from columnservice.nanoevents.offer import Catalogue, Offer
+from columnservice.nanoevents.offer import Offer
 from columnservice.nanoevents.supply import LocalKeys, Supply, local_keys
 
 HAS_PARENT = Column(
     wire.HAS_PARENT,
     (Member("", "bool"),),
     0,
-    doc="Whether the event has a parent; without one, remote columns are empty, NaN, 0 or False",
+    doc="Whether the event has a parent; without one, remote columns hold no values",
     origin="derived",
 )
 
@@ -127,8 +129,12 @@ class Friend:
         column = self._selection.offered.get(name)
         if column is not None and is_of_local_objects(column):
             return []
-        group = self._layout.group_of(name)
-        return [r.name for r in self._selection.shown_by.get(group, ())]
+        shown_by = self._selection.shown_by
+        return [r.name for group in self._touched(name) for r in shown_by.get(group, ())]
+
+    def _touched(self, name: str) -> tuple[str, ...]:
+        """The group that a Column stands in, and those that it leads into."""
+        return (self._layout.group_of(name), *self._selection.leads.get(name, ()))
 
     def _miss(self, where: Range, present: NDArray[np.bool_], unusable: int) -> None:
         """Refuse a range with absent events, or say why they may be absent.
@@ -163,9 +169,10 @@ class Friend:
     def _unrecognised(self, names: Iterable[str], where: Range) -> list[str]:
         """Local collections that get these Columns, whose objects are not known to be the same."""
         groups = dict.fromkeys(
-            self._layout.group_of(name)
+            group
             for name in names
             if self.columns[name].depth and not is_of_local_objects(self.columns[name])
+            for group in self._touched(name)
         )
         rows = (where.start, where.stop)
         known = self._selection.shown_by
@@ -230,7 +237,7 @@ class Friend:
         if column is HAS_PARENT:
             return plain(present)
         if not column.depth:
-            return fill_values(values[name], present)
+            return fill_values(column, values[name], present)
         ragged, reference = values[name], self._reference(name)
         if reference is None:
             return ragged
@@ -239,7 +246,9 @@ class Friend:
         if seen not in self._agreeing:
             self._compare(column, np.diff(ragged.offsets[0]), expected, present, reference, where)
             self._agreeing.add(seen)
-        return ragged if reference.origin == "remote" else fill_lists(ragged, present, expected)
+        if reference.origin == "remote":
+            return ragged
+        return fill_lists(column, ragged, present, expected)
 
     def _expected(
         self, reference: Reference, values: Mapping[str, Ragged], where: Range
@@ -271,44 +280,3 @@ class Friend:
             f"{self._local.path}, {reference.branch} says {expected[row]} "
             f"({len(wrong)} such events)."
         )
-
-
-def fill_values(ragged: Ragged, present: NDArray[np.bool_]) -> Ragged:
-    """One item per event: NaN, 0 or False where the event is absent."""
-    if present.all():
-        return ragged
-    return Ragged(
-        (),
-        {m: np.where(present, v, _nothing(v.dtype)) for m, v in ragged.content.items()},
-    )
-
-
-def fill_lists(ragged: Ragged, present: NDArray[np.bool_], expected: NDArray[np.int64]) -> Ragged:
-    """Lists of the expected lengths: where the event is absent, their items are NaN, 0 or False.
-
-    Args:
-        ragged: lists that are empty in absent events and as long as expected in the others.
-        present: which events have a parent.
-        expected: lengths of the local collection.
-    """
-    if present.all() or not expected[~present].any():
-        return ragged
-    offsets = np.zeros(len(expected) + 1, dtype=np.int64)
-    np.cumsum(expected, out=offsets[1:])
-    real = np.repeat(present, expected)
-    if ragged.depth > 1:
-        counts = np.zeros(len(real), dtype=np.int64)
-        counts[real] = np.diff(ragged.offsets[1])
-        inner = np.zeros(len(real) + 1, dtype=np.int64)
-        np.cumsum(counts, out=inner[1:])
-        return Ragged((offsets, inner, *ragged.offsets[2:]), ragged.content)
-    content = {}
-    for member, values in ragged.content.items():
-        content[member] = np.full(len(real), _nothing(values.dtype), dtype=values.dtype)
-        content[member][real] = values
-    return Ragged((offsets,), content)
-
-
-def _nothing(dtype: np.dtype[Any]) -> Any:
-    """What stands where there is no value."""
-    return dtype.type(np.nan if dtype.kind == "f" else 0)

@@ -14,6 +14,8 @@ from typing import Literal
 
 from columnservice.errors import NoEventKeys
 from columnservice.model import Column
+from columnservice.nanoevents.links import REASON as LINKS
+from columnservice.nanoevents.links import goals_of, is_link
 from columnservice.nanoevents.objects import REASON, is_of_local_objects, local_name, telling
 
 Kind = Literal["value", "list", "record"]
@@ -46,12 +48,15 @@ class Selection:
         references: group → what its counts are compared with; absent where nothing is needed.
         shown_by: group of local lists → the parent's version of local Columns, by which objects
             are recognised.
+        leads: name of a link → groups of local lists that it leads into, whose objects must be
+            recognised before it may be followed.
     """
 
     offered: dict[str, Column] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)
     shown_by: dict[str, tuple[Column, ...]] = field(default_factory=dict)
+    leads: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,9 +223,12 @@ def select_physlite(
     """Remote Columns beside PHYSLITE branches: lists of one container are zipped with the first."""
     showing = _by_group(references, physlite_group)
     selection = Selection()
-    for group, listed in _by_group(
-        (c for c in columns if c.name not in local), physlite_group
-    ).items():
+    groups = _by_group((c for c in columns if c.name not in local), physlite_group)
+    _hold_links(selection, groups, showing, kinds_of)
+    for group, found in groups.items():
+        listed = [c for c in found if c.name not in selection.refused]
+        if not listed:
+            continue
         kinds = kinds_of(group)
         members = _of_one_container(selection, listed, kinds)
         ordered = sorted(members, key=_worth_of_reference)
@@ -231,9 +239,7 @@ def select_physlite(
             continue
         jagged = all(kind == "list" for kind in kinds.values())
         if jagged:
-            own = container_of(next(iter(kinds)))
-            known = [r for r in showing.get(group, ()) if container_of(local_name(r)) == own]
-            selection.shown_by[group] = telling(known, _lists(kinds))
+            selection.shown_by[group] = _showing(showing.get(group, ()), kinds)
         for column in members:
             if len(kinds) == 1 and not jagged:
                 reason = f"the local {group} is a single value per event"
@@ -248,6 +254,35 @@ def select_physlite(
         if jagged:
             selection.references[group] = Reference(next(iter(kinds)), "list")
     return selection
+
+
+def _hold_links(
+    selection: Selection,
+    groups: Mapping[str, list[Column]],
+    showing: Mapping[str, list[Column]],
+    kinds_of: KindsOf,
+) -> None:
+    """Refuse the parent's links where they would be followed to other objects than the parent's.
+
+    Kept are those into containers that the local file lacks, and into those whose objects can be
+    recognised, which is then done whenever such a link is read.
+    """
+    for group, members in groups.items():
+        for link in filter(is_link, members):
+            goals = goals_of(group, link.name)
+            here = {g: k for g in goals or () if (k := kinds_of(g))}
+            shown_by = {g: _showing(showing.get(g, ()), k) for g, k in here.items()}
+            if (goals is None and kinds_of(group)) or not all(shown_by.values()):
+                selection.refused[link.name] = LINKS
+            selection.shown_by.update(shown_by)
+            selection.leads[link.name] = tuple(here)
+
+
+def _showing(references: Iterable[Column], kinds: Mapping[str, Kind]) -> tuple[Column, ...]:
+    """The parent's version of Columns of a local container, by which its objects are recognised."""
+    own = container_of(next(iter(kinds)))
+    known = [r for r in references if container_of(local_name(r)) == own]
+    return telling(known, _lists(kinds))
 
 
 def _of_one_container(

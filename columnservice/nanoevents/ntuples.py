@@ -7,15 +7,17 @@ fields; what is fetched, and whether it is right, is decided in ``friend``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import awkward as ak
 import uproot
-from uproot._util import no_filter, unset
+from uproot._util import no_filter, regularize_filter, unset
 
-from columnservice.errors import RequestError, UnsupportedColumn
+from columnservice.client.makings import some_of
+from columnservice.errors import RequestError
 from columnservice.nanoevents.answers import refuse_everything
 from columnservice.nanoevents.layouts import Layout
 from columnservice.nanoevents.localntuple import LocalNTuple
@@ -24,6 +26,9 @@ from columnservice.nanoevents.remotebranch import RemoteBranch, entry_range
 from columnservice.nanoevents.shown import Shown
 
 RNTUPLE = "ROOT::RNTuple"
+_WORDS = re.compile(r"[\w.]+")
+"""The parts of a formula that may be names of Columns."""
+
 _STORE = "_collection"
 """Begins the names of the fields in which ROOT's importer stores lists; coffea skips them."""
 
@@ -70,33 +75,18 @@ class _ColumnNTuple(Shown):
 
     def __getitem__(self: Any, where: Any) -> Any:
         if isinstance(where, str):
-            name = where.removeprefix("/")
-            own = self._columnservice_fields.get(name)
+            own = self._columnservice_fields.get(where.removeprefix("/"))
             if own is not None:
                 return own
-            branch = self.columnservice_branches.get(name)
+            branch = self.columnservice_offered(where)
             if branch is not None:
                 return branch
-            friend = self.columnservice_friend
-            if friend is not None and name in friend.refused and not self._has_local(where):
-                raise UnsupportedColumn(
-                    f"{name} cannot be offered for {self.file.file_path}: {friend.refused[name]}."
-                )
         return super().__getitem__(where)  # type: ignore[misc]
 
-    def __contains__(self: Any, where: Any) -> bool:
-        if isinstance(where, str):
-            name = where.removeprefix("/")
-            if name in self._columnservice_fields or name in self.columnservice_branches:
-                return True
-        return bool(self._has_local(where))
-
-    def _has_local(self: Any, where: Any) -> bool:
-        try:
-            super().__getitem__(where)  # type: ignore[misc]
-        except KeyError:
-            return False
-        return True
+    def columnservice_has_local(self: Any, where: Any) -> bool:
+        """Whether uproot finds something of its own there, or there is a field of that name."""
+        is_field = isinstance(where, str) and where.removeprefix("/") in self._columnservice_fields
+        return is_field or bool(super().columnservice_has_local(where))
 
     def to_akform(
         self: Any,
@@ -150,7 +140,7 @@ class _ColumnNTuple(Shown):
 
         Raises:
             RequestError: neither names nor a filter nor ``columns=`` say which are wanted, or
-                remote Columns are wanted in a form that RNTuples do not give.
+                remote Columns are wanted in a form, or in formulas, that RNTuples do not give.
         """
         chosen = filter_field if filter_branch is unset else filter_branch
         chosen = None if chosen is no_filter else chosen
@@ -159,7 +149,10 @@ class _ColumnNTuple(Shown):
         everything = not asked and not virtual and self._columnservice_offer.patterns is None
         if everything and self.columnservice_branches:
             refuse_everything()
-        wanted = {} if virtual else self.columnservice_wanted(names, filter_typename, chosen)
+        wanted = self.columnservice_wanted(names, filter_typename, chosen)
+        self._columnservice_demand_possible(
+            wanted, expressions, cut, more.get("aliases"), virtual=virtual
+        )
 
         def is_local(field: Any) -> bool:
             own = not isinstance(field, RemoteBranch)
@@ -197,6 +190,41 @@ class _ColumnNTuple(Shown):
             return {**own, **remote}
         return ak.zip({**{f: own[f] for f in own.fields}, **remote}, depth_limit=1)
 
+    def _columnservice_demand_possible(
+        self: Any,
+        wanted: Mapping[str, RemoteBranch],
+        expressions: Any,
+        cut: Any,
+        aliases: Any,
+        *,
+        virtual: bool,
+    ) -> None:
+        """Refuse what would leave remote Columns, or a condition on them, out in silence.
+
+        uproot computes no formulas over RNTuples: it takes expressions for names and skips ``cut``.
+
+        Raises:
+            RequestError: that was asked for.
+        """
+        if virtual and wanted:
+            raise RequestError(
+                "Remote columns of an RNTuple are not given with virtual=True: "
+                f"{some_of([*wanted])}.",
+                "Choose local fields only, with filter_name=…; or leave virtual=True out.",
+            )
+        listed = [expressions] if isinstance(expressions, str) else expressions or ()
+        texts = [text for text in listed if isinstance(text, str)]
+        names = (*self._columnservice_fields, *self.columnservice_branches)
+        formulas = [text for text in texts if not any(map(regularize_filter(text), names))]
+        formulas += [cut] if isinstance(cut, str) else []
+        formulas += [text for text in (aliases or {}).values() if isinstance(text, str)]
+        named = self.columnservice_branches.keys() & set(_WORDS.findall(" ".join(formulas)))
+        if named or (wanted and (cut is not None or aliases)):
+            raise RequestError(
+                "Cuts, aliases and formulas are not computed for RNTuples with remote columns.",
+                "Ask for the columns by name, and select and compute with awkward.",
+            )
+
     def iterate(
         self: Any,
         expressions: Any = None,
@@ -212,6 +240,9 @@ class _ColumnNTuple(Shown):
         chosen = how.get("filter_field", how.get("filter_branch"))
         chosen = None if chosen in (no_filter, unset) else chosen
         wanted = self.columnservice_wanted(names, filter_typename, chosen)
+        self._columnservice_demand_possible(
+            wanted, expressions, cut, how.get("aliases"), virtual=bool(how.get("virtual"))
+        )
         if wanted and not uproot._util.isint(step_size):
             size_bytes = uproot._util.memory_size(step_size)
             guessed = sum(branch.uncompressed_bytes for branch in wanted.values())

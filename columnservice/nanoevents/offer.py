@@ -5,113 +5,23 @@ Decides which Dataset a file belongs to. Knows the client; neither uproot nor co
 
 from __future__ import annotations
 
-import json
 import warnings
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
-from columnservice import wire
 from columnservice.client.client import EAGER_LIMIT_BYTES, Service
 from columnservice.client.fetching import ColumnServiceWarning
-from columnservice.client.makings import Makings
 from columnservice.client.report import Report
 from columnservice.errors import (
     RequestError,
     TransportError,
-    UnknownColumn,
-    UnsupportedColumn,
-    nearest,
 )
-from columnservice.model import Column
-from columnservice.nanoevents.layouts import LAYOUTS, Layout
+from columnservice.nanoevents.columnlist import Catalogue, catalogue_of
 
 MISSING = ("error", "mask")
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The Columns that a Dataset adds, and the names of all that it has. Pickles compressed.
-
-    ``witnesses``: local branches that tell samples apart. ``references``: the parent's version of
-    local Columns, which shows that objects are the same. ``makings``: how all these are made.
-    """
-
-    dataset: str
-    format: str
-    columns: tuple[Column, ...]
-    names: frozenset[str]
-    witnesses: tuple[str, ...] = ()
-    references: tuple[Column, ...] = ()
-    makings: Makings = field(default_factory=Makings)
-
-    @cached_property
-    def _frozen(self) -> bytes:
-        document = {
-            "dataset": self.dataset,
-            "format": self.format,
-            "columns": [wire.column_to_json(c) for c in self.columns],
-            "names": sorted(self.names),
-            "witnesses": self.witnesses,
-            "references": [wire.column_to_json(c) for c in self.references],
-            "makings": self.makings.to_json(),
-        }
-        return zlib.compress(json.dumps(document).encode(), 6)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_thaw, (self._frozen,))
-
-    @property
-    def layout(self) -> Layout:
-        """How local files of this Dataset look to coffea.
-
-        Raises:
-            RequestError: coffea cannot open such files.
-        """
-        try:
-            return LAYOUTS[self.format]
-        except KeyError:
-            known = ", ".join(sorted(LAYOUTS))
-            text = f"Dataset {self.dataset!r} holds {self.format} files; coffea opens {known}."
-        raise RequestError(text, "Name the dataset of the local files.")
-
-    def chosen(self, patterns: Sequence[str] | None) -> tuple[Column, ...]:
-        """The Columns that names or patterns choose, with the counts of their collections.
-
-        Raises:
-            UnknownColumn: a name or pattern fits nothing that the Dataset has.
-            UnsupportedColumn: a name is that of a Column that cannot be delivered.
-        """
-        if patterns is None:
-            return self.columns
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in self.names):
-                raise UnknownColumn(
-                    f"Dataset {self.dataset!r} has no column {pattern!r};",
-                    nearest(pattern, self.names) or None,
-                )
-        chosen = [c for c in self.columns if any(fnmatchcase(c.name, p) for p in patterns)]
-        for column in chosen:
-            if column.support != "ok" and column.name in patterns:
-                raise UnsupportedColumn(f"{column.name} cannot be delivered: {column.reason}.")
-        shapes = {c.shape for c in chosen if c.support == "ok"}
-        return tuple(c for c in self.columns if c in chosen or c.counts_of in shapes - {None})
-
-
-@lru_cache(maxsize=16)
-def _thaw(frozen: bytes) -> Catalogue:
-    document = json.loads(zlib.decompress(frozen))
-    columns = tuple(map(wire.column_from_json, document["columns"]))
-    names, witnesses = frozenset(document["names"]), tuple(document["witnesses"])
-    references = tuple(map(wire.column_from_json, document["references"]))
-    makings = Makings.from_json(document["makings"])
-    return Catalogue(
-        document["dataset"], document["format"], columns, names, witnesses, references, makings
-    )
 
 
 @dataclass(frozen=True)
@@ -243,21 +153,6 @@ def forget() -> None:
     """Forget which Datasets hold which files, and which warnings were given."""
     _found_for.cache_clear()
     _warned.clear()
-
-
-def catalogue_of(service: Service, dataset: str) -> Catalogue:
-    """A Dataset's column list, asked for now.
-
-    Raises:
-        UnknownDataset: there is none of that name.
-        TransportError: the service did not answer.
-    """
-    told = service.catalogue(dataset)
-    added = tuple(c for c in told.columns if c.origin not in ("local", "reference"))
-    references = tuple(c for c in told.columns if c.origin == "reference")
-    names = frozenset(c.name for c in told.columns if c.origin != "reference")
-    makings = told.makings.only(c.name for c in (*added, *references))
-    return Catalogue(dataset, told.format, added, names, told.witnesses, references, makings)
 
 
 def names_in(prefetch: Iterable[Any] | Report) -> tuple[str, ...]:

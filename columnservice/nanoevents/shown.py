@@ -12,7 +12,7 @@ from typing import Any
 
 from uproot._util import regularize_filter
 
-from columnservice.errors import RequestError
+from columnservice.errors import RequestError, UnsupportedColumn
 from columnservice.nanoevents import eager
 from columnservice.nanoevents.eager import eager_loading
 from columnservice.nanoevents.friend import Friend, LocalFile
@@ -50,6 +50,36 @@ class Shown:
         if catalogue is None or self.name not in catalogue.layout.trees:
             return None
         return Friend(offer, catalogue, self._columnservice_local(catalogue.layout))
+
+    def __contains__(self: Any, where: Any) -> bool:
+        if isinstance(where, str) and where.removeprefix("/") in self.columnservice_branches:
+            return True
+        return bool(self.columnservice_has_local(where))
+
+    def columnservice_has_local(self: Any, where: Any) -> bool:
+        """Whether uproot finds something of its own there."""
+        try:
+            super().__getitem__(where)  # type: ignore[misc]
+        except KeyError:
+            return False
+        return True
+
+    def columnservice_offered(self: Any, where: str) -> RemoteBranch | None:
+        """The Column of a name; None where there is none.
+
+        Raises:
+            UnsupportedColumn: there is one that the file cannot be offered, and no local branch.
+        """
+        name = where.removeprefix("/")
+        branch: RemoteBranch | None = self.columnservice_branches.get(name)
+        friend = self.columnservice_friend
+        if branch is not None or friend is None or name not in friend.refused:
+            return branch
+        if self.columnservice_has_local(where):
+            return None
+        raise UnsupportedColumn(
+            f"{name} cannot be offered for {self.file.file_path}: {friend.refused[name]}."
+        )
 
     @cached_property
     def columnservice_branches(self: Any) -> dict[str, RemoteBranch]:

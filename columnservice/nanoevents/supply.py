@@ -25,9 +25,10 @@ from columnservice.errors import (
 )
 from columnservice.model import Column, Keys, Ragged, plain
 from columnservice.nanoevents.ahead import AHEAD
+from columnservice.nanoevents.columnlist import Catalogue
 from columnservice.nanoevents.layouts import Layout, key_branches
 from columnservice.nanoevents.memory import MEMORY, Evidence, Made, Memory, Range, Source
-from columnservice.nanoevents.offer import Catalogue, Offer, warn_once
+from columnservice.nanoevents.offer import Offer, warn_once
 
 _OWN_LIMIT_BYTES = 128_000_000
 """What one open file keeps of ranges whose events lack parents."""

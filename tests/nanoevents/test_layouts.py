@@ -199,3 +199,59 @@ def test_a_container_of_one_value_is_not_made_a_record():
 
 def test_local_formats_that_coffea_opens_have_a_layout():
     assert LAYOUTS.keys() == {"nanoaod", "physlite", "daod"}
+
+
+LINK = (Member("m_persKey", "uint32"), Member("m_persIndex", "uint32"))
+TRACKS = "CombinedMuonTrackParticlesAuxDyn"
+FROM_MUONS = "AnalysisMuonsAuxDyn.combinedTrackParticleLink"
+
+
+def test_links_into_a_container_that_only_the_parent_has_are_offered():
+    local = {"AnalysisMuonsAuxDyn.eta": "list"}
+    selection = contained(local, atlas(FROM_MUONS, 1, LINK), atlas(f"{TRACKS}.phi"))
+    assert selection.offered.keys() == {FROM_MUONS, f"{TRACKS}.phi"}
+    assert selection.leads == {FROM_MUONS: ()}
+
+
+@pytest.mark.parametrize("parts", [[""], [".m_persKey", ".m_persIndex"]])
+def test_links_into_a_local_container_are_refused_unless_its_objects_can_be_recognised(parts):
+    muons, links = {"AnalysisMuonsAuxDyn.eta": "list"}, [FROM_MUONS + part for part in parts]
+    told = [atlas(link, 1, LINK if link == FROM_MUONS else NUMBER) for link in links]
+    unknown = {**muons, f"{TRACKS}.index": "record", f"{TRACKS}.chi": "list"}
+    references = [as_reference(atlas("AnalysisMuonsAuxDyn.eta"))]
+
+    def kinds(group):
+        return {n: k for n, k in unknown.items() if physlite_group(n) == group}
+
+    selection = select_physlite(told, unknown.keys(), kinds, references)
+    assert selection.offered == {}
+    for link in links:
+        assert "count objects of the parent's containers" in selection.refused[link]
+    selection = contained({**muons, f"{TRACKS}.phi": "list"}, *told)
+    assert [*selection.offered] == links
+    assert selection.leads == dict.fromkeys(links, ("CombinedMuonTrackParticles",))
+    assert [r.name for r in selection.shown_by["CombinedMuonTrackParticles"]] == [
+        f"parent:{TRACKS}.phi"
+    ]
+
+
+def test_links_of_remote_objects_into_local_containers_are_held_as_well():
+    link = "AnalysisElectronsAuxDyn.trackParticleLinks"
+    tracks = {"GSFTrackParticlesAuxDyn.theta": "list"}
+    selection = select_physlite(
+        [atlas(link, 2, LINK), atlas("AnalysisElectronsAuxDyn.pt")],
+        tracks.keys(),
+        lambda group: tracks if group == "GSFTrackParticles" else {},
+    )
+    assert selection.offered.keys() == {"AnalysisElectronsAuxDyn.pt"}
+    assert selection.refused.keys() == {link}
+    held = contained(tracks, atlas(link, 2, LINK), atlas("AnalysisElectronsAuxDyn.pt"))
+    assert held.leads == {link: ("GSFTrackParticles",)}
+
+
+def test_links_that_lead_nobody_knows_where_stay_with_remote_objects_only():
+    names = ["AnalysisJetsAuxDyn.btaggingLink", "NewAuxDyn.someLinks"]
+    local = {"AnalysisJetsAuxDyn.eta": "list"}
+    selection = contained(local, *(atlas(name, 1, LINK) for name in names))
+    assert selection.offered.keys() == {names[1]}
+    assert selection.refused.keys() == {names[0]}

@@ -8,6 +8,7 @@ import pytest
 from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 
 from columnservice.errors import MissingParent, RequestError
+from columnservice.model import Column, Member, local_shape, plain
 
 from .small import MUONS, PARTS, ROWS
 
@@ -121,3 +122,47 @@ def test_all_events_missing_is_no_special_case(small, service):
     assert ak.num(tree["Muon_dxy"].array()).to_list() == MUONS.tolist()
     assert ak.all(np.isnan(tree["rho"].array()))
     assert not ak.any(tree["hasParent"].array())
+
+
+OF_LOCAL_OBJECTS = {
+    "Muon_slimmedMuonsIdx": ("int32", -1),
+    "Muon_type": ("int16", -32768),
+    "Muon_layers": ("uint8", 255),
+    "Muon_caloIso": ("float32", np.nan),
+    "Muon_hasMatch": ("bool", False),
+}
+
+
+@pytest.mark.parametrize(("name", "about"), OF_LOCAL_OBJECTS.items())
+def test_what_a_match_gives_is_there_what_objects_without_a_match_have(holes, service, name, about):
+    dtype, nothing = about
+    column = Column(
+        name, (Member("", dtype),), 1, "Muon", shape=local_shape("Muon"), origin="derived"
+    )
+    offsets = np.concatenate([[0], np.cumsum(MUONS)]).astype(np.int64)
+    truth = (np.arange(MUONS.sum()) % 7).astype(dtype)
+    holes.served.columns.append(column)
+    holes.table.values[name] = plain(truth, offsets)
+    tree = holes.tree(service.nanoevents(BaseSchema, dataset="small", missing="mask"))
+    found = tree[name].array()
+    assert ak.num(found).to_list() == MUONS.tolist()
+    right = np.where(np.repeat(PRESENT, MUONS), truth, np.array(nothing, dtype))
+    values = ak.to_numpy(ak.flatten(found))
+    assert values.dtype == dtype
+    assert np.array_equal(values, right, equal_nan=dtype == "float32")
+
+
+@pytest.mark.parametrize(
+    "name", ["Muon_jetIdx", "Muon_jetIdx2", "Muon_genPartIdxMother", "leadIdx"]
+)
+def test_an_index_never_points_to_an_object_of_an_event_without_a_parent(holes, service, name):
+    depth = 1 if name.startswith("Muon") else 0
+    offsets = np.concatenate([[0], np.cumsum(MUONS)]).astype(np.int64)
+    values = np.zeros(MUONS.sum() if depth else ROWS, np.int16)
+    shape = "Muon" if depth else None
+    holes.served.columns.append(Column(name, (Member("", "int16"),), depth, shape, shape=shape))
+    holes.table.values[name] = plain(values, *([offsets] if depth else []))
+    tree = holes.tree(service.nanoevents(BaseSchema, dataset="small", missing="mask"))
+    found = tree[name].array()
+    assert ak.all(found[PRESENT] == 0)
+    assert ak.all(found[~PRESENT] == -1)

@@ -198,6 +198,44 @@ def test_uproot_reads_local_and_remote_fields_together(
         local.arrays(["PFCands_pt"], library="np")
 
 
+def test_what_uproot_would_leave_out_of_an_rntuple_in_silence_is_an_error(
+    nano_ntuple, served_nano, server, service, full_nano
+):
+    options = service.nanoevents(PFNano, dataset="nano")["uproot_options"]
+    local = uproot.open({str(nano_ntuple): "Events"}, **options)
+    for call in (local.arrays, lambda *a, **k: list(local.iterate(*a, **k))):
+        with pytest.raises(RequestError, match="virtual=True: PFCands_pt") as caught:
+            call(filter_name=["Jet_pt", "PFCands_pt"], virtual=True)
+        assert "filter_name" in caught.value.remedy
+        for asked in (
+            {"expressions": ["PFCands_pt"], "cut": "nJet > 2"},
+            {"expressions": ["Jet_pt"], "cut": "nPFCands > 100"},
+            {"expressions": ["PFCands_pt * 2"]},
+            {"expressions": ["PFCands_pt"], "aliases": {"twice": "Jet_pt * 2"}},
+        ):
+            with pytest.raises(RequestError, match="not computed for RNTuples") as caught:
+                call(**asked)
+            assert "awkward" in caught.value.remedy
+    with pytest.raises(RequestError, match="virtual=True"):
+        local.arrays(virtual=True)
+    assert server.data_requests == []
+    tree = uproot.open(full_nano)["Events"]
+    found = local.arrays(["PFCands_pt*", "Jet_pt"])
+    assert sorted(found.fields) == ["Jet_pt", "PFCands_pt"]
+    assert found.Jet_pt.to_list() == tree["Jet_pt"].array().to_list()
+
+
+def test_names_are_found_as_in_trees(nano_ntuple, served_nano, service):
+    options = service.nanoevents(PFNano, dataset="nano")["uproot_options"]
+    local = uproot.open({str(nano_ntuple): "Events"}, **options)
+    for name in ("Jet_pt", "/Jet_pt", "PFCands_pt", "/PFCands_pt"):
+        assert name in local
+        assert local[name].name == name.removeprefix("/")
+    assert "PFCands_ptt" not in local
+    with pytest.raises(KeyError):
+        local["PFCands_ptt"]
+
+
 def test_a_file_without_a_uuid_is_refused(served_nano, service):
     path = Path(__file__).parents[1] / "reader" / "data" / "root_ntuple.root"
     options = service.nanoevents(PFNano, dataset="nano")["uproot_options"]

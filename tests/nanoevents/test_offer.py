@@ -12,7 +12,7 @@ from coffea.nanoevents import BaseSchema, NanoAODSchema
 from columnservice import errors
 from columnservice.model import Column, Member
 from columnservice.nanoevents import ColumnServiceWarning
-from columnservice.nanoevents.offer import catalogue_of
+from columnservice.nanoevents.columnlist import catalogue_of
 
 from .small import serve_small
 

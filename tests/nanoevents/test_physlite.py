@@ -12,7 +12,8 @@ from coffea.nanoevents import NanoEventsFactory, PHYSLITESchema
 from columnservice.errors import CountsMismatch, UnsupportedColumn
 from columnservice.model import Column, Member, Ragged, plain
 
-from .files import same
+from .conftest import ATLAS_EXTRA
+from .files import physlite_columns, referring, same, serve_physlite, write_physlite
 
 TREE = "CollectionTree"
 # What coffea says of the experiment's file itself.
@@ -41,9 +42,10 @@ def truth(full_atlas):
 def test_every_offered_column_equals_the_full_file(atlas, full_atlas, options):
     local = uproot.open(atlas[0], **options["uproot_options"])[TREE]
     full = uproot.open(full_atlas)[TREE]
-    unknown = [name for name in atlas[2] if name not in local]
-    assert unknown == []
-    for name in atlas[2]:
+    # They lead into local containers, of which nothing shows that they are the parent's.
+    refused = {f"TruthMuonsAuxDyn.{links}" for links in ("childLinks", "parentLinks")}
+    assert {name for name in atlas[2] if name not in local} == refused
+    for name in (n for n in atlas[2] if n not in refused):
         other = full[name].array()
         if any("." in field for field in other.fields):
             other = ak.zip({f.rpartition(".")[2]: other[f] for f in other.fields})
@@ -229,3 +231,53 @@ def test_local_objects_in_another_order_than_the_parents_get_no_fields(
     with pytest.raises(CountsMismatch, match=told):
         tree["AnalysisMuonsAuxDyn.charge"].array()
     assert server.data_requests[-1].references == ["parent:AnalysisMuonsAuxDyn.eta", name]
+
+
+TRACKS = "CombinedMuonTrackParticlesAuxDyn"
+
+
+@pytest.fixture
+def with_tracks(full_atlas, server, service, tmp_path):
+    """A local file with muons and their tracks, and a service that adds the link from the parent.
+
+    Gives the service's table and what opens the file.
+    """
+    path = tmp_path / "tracks.root"
+
+    def keep(name: str) -> bool:
+        container = name.partition(".")[0]
+        return container in (TRACKS, "AnalysisMuonsAuxDyn") and name not in ATLAS_EXTRA
+
+    uuid = write_physlite(full_atlas, path, keep)
+    link = "AnalysisMuonsAuxDyn.combinedTrackParticleLink"
+    served = server.add(serve_physlite("tracks", full_atlas, uuid, [link]))
+    more, theirs = referring(*physlite_columns(full_atlas, [f"{TRACKS}.phi", f"{TRACKS}.theta"]))
+    served.columns += more
+    served.tables[uuid].values.update(theirs)
+
+    def build():
+        return events(path, service.nanoevents(PHYSLITESchema, dataset="tracks"))
+
+    return served.tables[uuid], build
+
+
+def test_links_of_the_parent_are_followed_into_local_objects_that_are_the_parent_s(
+    with_tracks, truth
+):
+    _, build = with_tracks
+    found = build()
+    assert same(found.Muons.combinedTrackParticle.theta, truth.Muons.combinedTrackParticle.theta)
+    assert ak.count(found.Muons.combinedTrackParticle.theta) > 0
+
+
+def test_links_of_the_parent_are_never_followed_into_a_thinned_container(with_tracks):
+    table, build = with_tracks
+    name = f"parent:{TRACKS}.phi"
+    table.values[name] = longer(table.values[name], 40)
+    found = build()
+    with pytest.raises(CountsMismatch, match=rf"{TRACKS}\.phi: first in entry 40"):
+        ak.sum(found.Muons.combinedTrackParticle.theta)
+    with pytest.raises(CountsMismatch):
+        ak.sum(found.Muons.combinedTrackParticleLink.m_persIndex)
+    assert ak.sum(found.Muons.pt) > 0
+    assert ak.sum(found.CombinedMuonTrackParticles.theta) > 0
