@@ -21,10 +21,10 @@ from columnservice.errors import (
     RequestError,
     UnknownColumn,
     UnsupportedColumn,
-    nearest,
 )
 from columnservice.model import Column
 from columnservice.nanoevents.layouts import LAYOUTS, Layout
+from columnservice.search import unknown_text
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Catalogue:
             if not any(fnmatchcase(name, pattern) for name in self.names):
                 raise UnknownColumn(
                     f"Dataset {self.dataset!r} has no column {pattern!r};",
-                    nearest(pattern, self.names) or None,
+                    unknown_text(pattern, self.columns) or None,
                 )
         chosen = [c for c in self.columns if any(fnmatchcase(c.name, p) for p in patterns)]
         for column in chosen:
