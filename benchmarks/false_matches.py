@@ -7,7 +7,8 @@ table says so, calibrated anew. Some parent objects are taken away afterwards: w
 them (an orphan) has no right answer, and whatever it is matched with is wrong.
 
 The windows are those of ``formats.matches``. Densities: hard collisions have about 10 AK4 jets, 200
-jets are beyond any; MiniAOD has 700 to 3000 packed candidates, half of them within jets.
+jets are beyond any; MiniAOD has 700 to 3000 packed candidates, half of them within jets, and 50 to
+300 pruned generator particles, whose directions NanoAOD keeps with 8 bits.
 """
 
 from __future__ import annotations
@@ -23,8 +24,18 @@ from columnservice.alignment.match import Objects, Window, match
 from columnservice.formats.matches import MINIAOD_MATCHES, Match
 from columnservice.model import plain
 
-DENSITIES = {"Muon": (2, 10, 50), "Jet": (10, 50, 200), "PFCand": (500, 1000, 2000, 5000)}
+DENSITIES = {
+    "Muon": (2, 10, 50),
+    "Jet": (10, 50, 200),
+    "GenPart": (50, 200, 1000),
+    "PFCand": (500, 1000, 2000, 5000),
+}
 SMEARED = {"Jet": 0.1}
+BITS = {"GenPart": 8}
+USUAL_BITS = 10
+# Up to which |eta| there are objects, and what their labels may be: (pdgId and status) of GenPart.
+REACH = {"GenPart": 7.5, "PFCand": 4.5}
+LABELS = {"GenPart": range(16), "PFCand": (211, -211, 22, 130)}
 KEPT, ORPHANS = 0.7, 0.1
 JET_RADIUS = 0.1  # e-folding distance of a candidate from its jet's axis
 IN_JETS = 0.5
@@ -57,13 +68,12 @@ def mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
 
 
 def _parents(
-    rng: np.random.Generator, events: int, size: int, jets: bool
+    rng: np.random.Generator, events: int, size: int, collection: str
 ) -> tuple[NDArray[np.float32], ...]:
     """eta, phi, pt and label of ``events · size`` objects, event by event."""
-    n = events * size
-    eta, phi = rng.uniform(-2.5, 2.5, n), rng.uniform(-np.pi, np.pi, n)
-    if jets:
-        eta = rng.uniform(-4.5, 4.5, n)
+    n, reach = events * size, REACH.get(collection, 2.5)
+    eta, phi = rng.uniform(-reach, reach, n), rng.uniform(-np.pi, np.pi, n)
+    if collection in LABELS:
         axes = 20
         axis_eta, axis_phi = (rng.uniform(-a, a, (events, axes)) for a in (2.4, np.pi))
         inside = rng.random(n) < IN_JETS
@@ -72,7 +82,7 @@ def _parents(
         eta = np.where(inside, axis_eta[event, axis] + far * np.cos(turn), eta)
         phi = np.where(inside, axis_phi[event, axis] + far * np.sin(turn), phi)
         phi = np.remainder(phi + np.pi, 2 * np.pi) - np.pi
-        pt, label = 0.5 + rng.exponential(1.5, n), rng.choice([211, -211, 22, 130], n)
+        pt, label = 0.5 + rng.exponential(1.5, n), rng.choice(list(LABELS[collection]), n)
     else:
         pt, label = 15 + rng.exponential(30, n), np.zeros(n, int)
     return tuple(a.astype(np.float32) for a in (eta, phi, pt, label))
@@ -88,8 +98,7 @@ def measure(line: Match, per_event: int, events: int, seed: int = 1) -> Rates:
         seed: of the random numbers.
     """
     rng = np.random.default_rng(seed)
-    candidates = line.local.startswith("PFCand")
-    values = _parents(rng, events, per_event, candidates)
+    values = _parents(rng, events, per_event, line.local)
     event = np.repeat(np.arange(events), per_event)
     chosen = np.flatnonzero(rng.random(len(event)) < KEPT)
     chosen = chosen[np.lexsort((rng.random(len(chosen)), event[chosen]))]
@@ -99,7 +108,8 @@ def measure(line: Match, per_event: int, events: int, seed: int = 1) -> Rates:
     eta, phi, pt, label = (v[chosen] for v in values)
     spread = SMEARED.get(line.local, 0.0)
     pt = (pt * rng.normal(1, spread, len(pt))).astype(np.float32) if spread else pt
-    eta, phi, pt = mantissa(eta, 10), mantissa(phi, 10), mantissa(pt, 10)
+    bits = BITS.get(line.local, USUAL_BITS)
+    eta, phi, pt = mantissa(eta, bits), mantissa(phi, bits), mantissa(pt, bits)
     index, ambiguous = match(
         _objects((eta, phi, pt, label), event[chosen], events),
         _objects(tuple(v[there] for v in values), event[there], events),

@@ -7,13 +7,15 @@ no more than once: the pairs that are left are one-to-one. Pairs of equal dR are
 the local object, then of the parent object, so the result depends on nothing else.
 
 A pair is *ambiguous* where another candidate of its local object, or another one of its parent
-object, is comparably close: dR at most twice that of the pair, or at most ``resolution``, within
-which stored directions cannot tell objects apart. A local object that has candidates, but lost all
-of them to others, is ambiguous too. Ambiguous objects have no match: it would be a guess.
+object, is comparably close: dR at most ``comparable`` times that of the pair, or at most
+``resolution``, within which stored directions cannot tell objects apart. A local object that has
+candidates, but lost all of them to others, is ambiguous too. Ambiguous objects have no match: it
+would be a guess.
 
-Where a local object says itself which parent object it is (a link), and that one is a candidate,
-they are taken first and are in no doubt. Without the window a link would be believed that counts
-objects of another file, in which fewer were kept.
+Where a local object says itself which parent object it is (``alignment.claims``), and that one is a
+candidate, they are taken first and are in no doubt. Without the window a link would be believed
+that counts objects of another file, in which fewer were kept. Local objects that say they are the
+same one are ambiguous, and it is nobody's.
 
 Knows plain arrays; neither files nor what the objects are.
 """
@@ -22,20 +24,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import astuple, dataclass
+from typing import TypeAlias
 
 import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from columnservice.alignment.gather import gather
 from columnservice.errors import CountsMismatch
+from columnservice.formats.matches import COMPARABLE
 from columnservice.model import Ragged
-
-COMPARABLE = 2.0
-"""Another candidate this many times as far is still comparably close."""
 
 _Doubles: TypeAlias = NDArray[np.float64]
 
@@ -57,12 +56,14 @@ class Window:
         pt_low, pt_high: the smallest and largest ratio of parent pt to local pt; 0 and infinity
             for any.
         resolution: distance below which two candidates cannot be told apart.
+        comparable: how many times as far as the nearest another candidate leaves no doubt.
     """
 
     max_dr: float
     pt_low: float = 0.0
     pt_high: float = math.inf
     resolution: float = 0.0
+    comparable: float = COMPARABLE
 
 
 @numba.njit(types.float64(*[types.float64] * 4), cache=True, nogil=True)
@@ -138,26 +139,51 @@ def _candidates(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(
-    types.void(*[_I8_NEW] * 2, _F8_NEW, *[types.int64] * 2, types.float64, _I8, *_OUT),
+    types.void(*[_I8_NEW] * 2, types.int64, _I8, _I8_NEW, _F8_NEW, *_OUT),
     cache=True,
     nogil=True,
 )
-def _settle(mine, other, far, other_first, others, resolution, claim, index, ambiguous):  # type: ignore[no-untyped-def]
-    """Take candidates of one event by growing dR; take back those that are in doubt.
+def _believe(mine, other, other_first, claim, taken, held, index, ambiguous):  # type: ignore[no-untyped-def]
+    """Take the candidates of one event that local objects say they are, before all others.
 
     Args:
         claim: per local object the parent object, counted within the event, that it says it is.
+        taken, held: of ``_settle``; what is claimed is nobody else's.
     """
+    claims = np.zeros(len(taken), np.int64)
+    for n in range(len(mine)):
+        if claim[mine[n]] == other[n] - other_first:
+            claims[claim[mine[n]]] += 1
+    for n in range(len(mine)):
+        i, j = mine[n], other[n] - other_first
+        if claim[i] == j:
+            taken[j], held[j] = i, -1.0
+            if claims[j] == 1:
+                index[i] = j
+            else:
+                ambiguous[i] = True
+
+
+@numba.njit(
+    types.void(*[_I8_NEW] * 2, _F8_NEW, *[types.int64] * 2, _F8, _I8, *_OUT),
+    cache=True,
+    nogil=True,
+)
+def _settle(mine, other, far, other_first, others, window, claim, index, ambiguous):  # type: ignore[no-untyped-def]
+    """Take candidates of one event by growing dR; take back those that are in doubt.
+
+    Args:
+        window: max_dr, pt_low, pt_high, resolution, comparable.
+        claim: of ``_believe``.
+    """
+    resolution, comparable = window[3], window[4]
     taken = np.full(others, -1, np.int64)
     # What other candidates are held against: the distance of the pair that was taken.
     held = np.full(others, math.inf)
-    for n in range(len(mine)):
-        i, j = mine[n], other[n] - other_first
-        if claim[i] == j and taken[j] < 0:
-            index[i], taken[j], held[j] = j, i, -1.0
+    _believe(mine, other, other_first, claim, taken, held, index, ambiguous)
     for n in np.argsort(far, kind="mergesort"):
         i, j = mine[n], other[n] - other_first
-        if index[i] < 0 and taken[j] < 0:
+        if index[i] < 0 and taken[j] < 0 and not ambiguous[i]:
             index[i], taken[j], held[j] = j, i, far[n]
     for n in range(len(mine)):
         i, j = mine[n], other[n] - other_first
@@ -166,9 +192,9 @@ def _settle(mine, other, far, other_first, others, resolution, claim, index, amb
         if index[i] < 0:
             ambiguous[i] = True
         elif index[i] != j:
-            ambiguous[i] |= far[n] <= max(COMPARABLE * held[index[i]], resolution)
+            ambiguous[i] |= far[n] <= max(comparable * held[index[i]], resolution)
         if taken[j] >= 0 and taken[j] != i:
-            ambiguous[taken[j]] |= far[n] <= max(COMPARABLE * held[j], resolution)
+            ambiguous[taken[j]] |= far[n] <= max(comparable * held[j], resolution)
     for i in mine:
         if ambiguous[i]:
             index[i] = -1
@@ -186,7 +212,7 @@ def _match(  # type: ignore[no-untyped-def]
     """``index[i]`` becomes the parent object of local object i, counted within its event, or -1.
 
     Args:
-        window: max_dr, pt_low, pt_high, resolution.
+        window: max_dr, pt_low, pt_high, resolution, comparable.
     """
     for event in range(len(offsets) - 1):
         first, stop = offsets[event], offsets[event + 1]
@@ -198,7 +224,7 @@ def _match(  # type: ignore[no-untyped-def]
             first, stop, eta, phi, pt, label, other_eta, other_phi, other_pt, other_label,
             window, places, sorted_eta,
         )  # fmt: skip
-        _settle(mine, other, far, begin, end - begin, window[3], claim, index, ambiguous)
+        _settle(mine, other, far, begin, end - begin, window, claim, index, ambiguous)
 
 
 @dataclass(frozen=True)
@@ -209,7 +235,7 @@ class Objects:
         eta, phi, pt: of depth 1; phi in rad.
         labels: whole numbers of depth 1 that must be equal for objects to be the same.
         link: for local objects, the place within its event of the parent object that each says it
-            is, -1 for none; of depth 1. None where they do not say.
+            is, -1 for none; of depth 1 (``alignment.claims``). None where they do not say.
     """
 
     eta: Ragged
@@ -240,7 +266,7 @@ def match(local: Objects, parent: Objects, window: Window) -> tuple[Ragged, Ragg
     ambiguous = np.zeros(len(index), np.bool_)
     labels, other_labels = _labels(local.labels, parent.labels, local, parent)
     claim = np.full(len(index), -1) if local.link is None else local.link.values.astype(np.int64)
-    numbers = np.array([window.max_dr, window.pt_low, window.pt_high, window.resolution])
+    numbers = np.array(astuple(window))
     _match(
         offsets, *_numbers(local), labels,
         parent.eta.offsets[0], *_numbers(parent), other_labels,
@@ -269,59 +295,3 @@ def _labels(
         pairs = np.stack([both, np.unique(values, return_inverse=True)[1]])
         both = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return np.ascontiguousarray(both[:split]), np.ascontiguousarray(both[split:])
-
-
-def places_of(index: Ragged, counts: Ragged) -> NDArray[np.int64]:
-    """Flat positions of the matched objects in the parent's arrays; -1 where there is no match.
-
-    Args:
-        index: of ``match``.
-        counts: any parent Ragged whose outermost axis is that of the parent's objects.
-    """
-    starts = np.repeat(counts.offsets[0][:-1], np.diff(index.offsets[0]))
-    places = index.values.astype(np.int64)
-    return np.where(places >= 0, starts + places, -1)
-
-
-def distance(
-    index: Ragged, eta: Ragged, phi: Ragged, other_eta: Ragged, other_phi: Ragged
-) -> Ragged:
-    """float32 dR between local objects and what they match; NaN where there is no match."""
-    places = places_of(index, other_eta)
-    held = places >= 0
-    out = np.full(len(places), np.nan, np.float32)
-    to = places[held]
-    turn = phi.values[held].astype(np.float64) - other_phi.values[to].astype(np.float64)
-    turn = np.abs(np.remainder(turn + np.pi, 2 * np.pi) - np.pi)
-    rise = eta.values[held].astype(np.float64) - other_eta.values[to].astype(np.float64)
-    out[held] = np.hypot(rise, turn)
-    return Ragged(index.offsets, {"": out})
-
-
-def take_matched(index: Ragged, values: Ragged) -> Ragged:
-    """A parent object's values for each local object that matches one.
-
-    Returns:
-        Ragged of the local objects' shape; where there is no match: NaN; for whole numbers the
-        smallest of their type (unsigned: the largest); False; an empty list.
-    """
-    places = places_of(index, values)
-    held = places >= 0
-    if values.depth > 1:
-        part_of = np.where(held, 0, -1).astype(np.int32)
-        inner = gather([Ragged(values.offsets[1:], values.content)], part_of, places)
-        return Ragged((*index.offsets, *inner.offsets), inner.content)
-    content = {}
-    for member, array in values.content.items():
-        content[member] = np.full(len(places), nothing(array.dtype), array.dtype)
-        content[member][held] = array[places[held]]
-    return Ragged(index.offsets, content)
-
-
-def nothing(dtype: np.dtype[Any]) -> Any:
-    """What stands where an object has no match."""
-    if dtype.kind == "f":
-        return dtype.type(np.nan)
-    if dtype.kind == "b":
-        return False
-    return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max

@@ -18,8 +18,9 @@ from columnservice.api.auth import Caller, Principal, demand_read
 from columnservice.api.replies import Begun, GrowingReply, WholeReply, headers_of, whole_parts
 from columnservice.api.rooms import Home
 from columnservice.catalogue.columns import columns_of
-from columnservice.catalogue.derived import HAS_MATCH, MATCH_COMPUTES
+from columnservice.catalogue.derived import matched_with
 from columnservice.catalogue.makings import makings_of, parents_state
+from columnservice.catalogue.matchwords import HAS_MATCH, MATCH_COMPUTES
 from columnservice.catalogue.partitions import partitions_of
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
@@ -76,7 +77,8 @@ def list_columns(
     known = {o.column.name: o for o in offered}
     wanted = ColumnFilter(match, origin, collection, support, sort)
     chosen = wanted.choose(o.column for o in offered)
-    matched = {m.local: m for m in matches(house.catalogue, name)} if dataset.parent else {}
+    found = matches(house.catalogue, name) if dataset.parent else []
+    matched = {(m.local, m.parent): m for m in found}
     makings = makings_of(house.catalogue, name)
     return {
         "dataset": name,
@@ -84,21 +86,26 @@ def list_columns(
         "parent": dataset.parent,
         "parents": parents,
         "witnesses": _witnesses(dataset.format, [o.column for o in offered]),
-        "columns": [_told(known[c.name], matched, makings.get(c.name, ())) for c in chosen],
+        "columns": [_told(known[c.name], known, matched, makings.get(c.name, ())) for c in chosen],
     }
 
 
 def _told(
-    offered: OfferedColumn, matched: Mapping[str, MatchSum], makings: Sequence[str]
+    offered: OfferedColumn,
+    known: Mapping[str, OfferedColumn],
+    matched: Mapping[tuple[str, str], MatchSum],
+    makings: Sequence[str],
 ) -> dict[str, Any]:
     """A Column and how it is made; with how well the objects match where it rests on that."""
     document, derivation = wire.column_to_json(offered.column), offered.derivation
     if makings:
         document["recipes"] = list(makings)
-    if derivation is not None:
-        document["inputs"] = list(derivation.inputs)
-    found = matched.get(offered.column.collection or "")
-    if derivation is None or derivation.compute not in MATCH_COMPUTES or found is None:
+    if derivation is None:
+        return document
+    document["inputs"] = list(derivation.inputs)
+    rests = derivation.compute in MATCH_COMPUTES
+    found = matched.get(matched_with(offered, known)) if rests else None
+    if found is None:
         return document
     document["match"] = asdict(found)
     if derivation.compute == HAS_MATCH:

@@ -41,19 +41,18 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
     names = (here.name,) if here.parent is None else (here.name, here.parent)
 
     def offer() -> tuple[OfferedColumn, ...]:
-        local = merged(layouts_of(catalogue, here.name), "local")
+        layouts = layouts_of(catalogue, here.name)
+        local = merged(layouts, "local")
         if here.parent is None:
             return local
-        taken = {offered.column.name for offered in local}
         remote = merged(layouts_of(catalogue, here.parent), "parent")
+        formats = (here.format, catalogue.dataset(here.parent).format)
+        kinds = [layout.columns for layout, _ in layouts]
+        derived = derived_columns(formats, local, remote, kinds)
+        # The local one wins, then what was computed for the local objects.
+        taken = {offered.column.name for offered in (*local, *derived)}
         added = tuple(o for o in remote if o.column.name not in taken)
-        parent = catalogue.dataset(here.parent)
-        known = (
-            *local,
-            *added,
-            *references(local, remote),
-            *derived_columns((here.format, parent.format), local, added),
-        )
+        known = (*local, *added, *references(local, remote, derived), *derived)
         users = catalogue.definitions(here.name)
         return with_costs((*known, *defined_columns(here.format, known, installed()[0], users)))
 
@@ -61,11 +60,14 @@ def columns_of(catalogue: Catalogue, dataset: str) -> tuple[OfferedColumn, ...]:
 
 
 def references(
-    local: Sequence[OfferedColumn], remote: Sequence[OfferedColumn]
+    local: Sequence[OfferedColumn],
+    remote: Sequence[OfferedColumn],
+    derived: Sequence[OfferedColumn] = (),
 ) -> tuple[OfferedColumn, ...]:
     """The parent's version of Columns that local Files hold too, by which objects are recognised.
 
-    For each collection that both hold: its directions and momenta, else its first float.
+    For each collection that both hold: its directions and momenta, else its first float; and what
+    derived Columns are computed from.
     """
     mine = {o.column.name: o.column for o in local if o.column.support == "ok"}
     shared: dict[str, list[OfferedColumn]] = {}
@@ -78,9 +80,12 @@ def references(
             shared.setdefault(column.collection, []).append(offered)
     found = []
     for candidates in shared.values():
-        best = [o for o in candidates if o.column.field in RECOGNISED_BY] or candidates[:1]
-        found += [_reference(offered) for offered in best]
-    return tuple(found)
+        found += [o for o in candidates if o.column.field in RECOGNISED_BY] or candidates[:1]
+    told = {o.column.name for o in found}
+    needed = {name for o in derived if o.derivation for name in o.derivation.inputs}
+    needed -= {REFERENCE_PREFIX + name for name in told}
+    found += [o for o in remote if REFERENCE_PREFIX + o.column.name in needed]
+    return tuple(_reference(offered) for offered in found)
 
 
 def _is_float(column: Column) -> bool:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from columnservice.alignment.match import Objects, Window, distance, match, take_matched
+from columnservice.alignment.claims import in_order, linked
+from columnservice.alignment.match import Objects, Window, match
+from columnservice.alignment.taken import distance, renumbered, take_matched
 from columnservice.delivery.functions import run_function
 from columnservice.errors import CountsMismatch
 from columnservice.model import Derivation, Offsets, Ragged, plain
@@ -41,23 +44,31 @@ def compute(derivation: Derivation, inputs: Sequence[Ragged]) -> Ragged:
 
 def _matched(inputs: Sequence[Ragged], parameters: Parameters) -> tuple[Ragged, Ragged]:
     told = dict(parameters)
-    link = None
-    if told.pop("linked", False):
+    ordered, key = told.pop("in_order", False), told.pop("link_key", None)
+    by_link, claim = told.pop("by_link", False), None
+    if key is not None:
         *inputs, keys, places = inputs
-        held = np.where(keys.values == 0, -1, places.values.astype(np.int64))
-        link = plain(held, *places.offsets)
+        claim = linked(keys, places, key)
     half = len(inputs) // 2
     eta, phi, pt, *labels = inputs[:half]
-    local = Objects(eta, phi, pt, tuple(labels), link)
+    if by_link and claim is not None:
+        # What has no direction has no candidate.
+        eta = plain(np.where(claim.values >= 0, eta.values, np.nan), *eta.offsets)
+    local = Objects(eta, phi, pt, tuple(labels), claim)
     eta, phi, pt, *labels = inputs[half:]
-    return match(local, Objects(eta, phi, pt, tuple(labels)), Window(**told))
+    parent, window = Objects(eta, phi, pt, tuple(labels)), Window(**told)
+    if ordered:
+        local = replace(local, link=in_order(local, parent, window))
+    return match(local, parent, window)
 
 
 def _match_index(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
     """Inputs: eta, phi, pt and labels of the local objects, then those of the parent's.
 
-    With the parameter ``linked``, the keys and places of the local objects' links stand behind: a
-    key of 0 is no link. All others are taken to lead to the same container.
+    With the parameter ``link_key``, the keys and places of the local objects' links stand behind:
+    those with that key lead into the parent's container; with ``by_link``, only objects with such a
+    link have a match. With ``in_order``, events that hold all the parent's objects in its order are
+    known by that.
     """
     return _matched(inputs, parameters)[0]
 
@@ -88,6 +99,14 @@ def _take_matched(inputs: Sequence[Ragged], _: Parameters) -> Ragged:
     if any(not np.array_equal(values.offsets[0], k.offsets[0]) for k in known):
         raise CountsMismatch("A parent column holds other numbers of objects than its collection.")
     return take_matched(index, values)
+
+
+def _take_renumbered(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
+    """Inputs: as of ``take_matched``, the values places in a parent collection; at the end the
+    match index of the local collection whose places they become.
+    """
+    *inputs, index = inputs
+    return renumbered(_take_matched(inputs, parameters), index)
 
 
 def _expression(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
@@ -141,6 +160,7 @@ COMPUTES: Mapping[str, Compute] = {
     "has_match": _has_match,
     "match_distance": _match_distance,
     "take_matched": _take_matched,
+    "take_renumbered": _take_renumbered,
     "list_owners": _list_owners,
     "list_items": _list_items,
     "lengths": _lengths,

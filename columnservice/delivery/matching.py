@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from columnservice.alignment.gather import gather
 from columnservice.alignment.matched import MatchCounts, count
 from columnservice.alignment.takeindex import TakeIndex
-from columnservice.catalogue.derived import (
-    MATCH_AMBIGUOUS,
-    MATCH_DISTANCE,
-    MATCH_INDEX,
-    derived_columns,
-)
+from columnservice.catalogue.derived import derived_columns, matched_with
+from columnservice.catalogue.matchwords import MATCH_AMBIGUOUS, MATCH_DISTANCE, MATCH_INDEX
 from columnservice.delivery.compute import compute
 from columnservice.delivery.materialise import Tools
 from columnservice.delivery.tasks import CheckTask
 from columnservice.errors import AlignmentError, FileError
 from columnservice.formats import apply
-from columnservice.model import Derivation, FileLocation, OfferedColumn, Ragged
+from columnservice.model import (
+    REFERENCE_PREFIX,
+    Derivation,
+    FileLocation,
+    OfferedColumn,
+    Ragged,
+)
 from columnservice.reader import read_rows
 
 Rows = NDArray[np.int64]
@@ -66,13 +68,13 @@ def _values(tools: Tools, task: CheckTask, index: TakeIndex, wanted: set[str]) -
     number, rows = neighbours(index, task.match_events)
     local = [o for o in task.local_columns if o.column.name in wanted]
     mine = {o.column.name for o in local}
-    theirs = wanted - mine
+    theirs = {name.removeprefix(REFERENCE_PREFIX): name for name in wanted - mine}
     parent = [o for o in task.parent_columns[number] if o.column.name in theirs]
     row = index.row[rows]
     above = np.unique(row)
     values = _read(tools, task.join.parents[number], parent, above)
     position, part = np.searchsorted(above, row).astype(np.int64), np.zeros(len(rows), np.int32)
-    gathered = {name: gather([ragged], part, position) for name, ragged in values.items()}
+    gathered = {theirs[name]: gather([ragged], part, position) for name, ragged in values.items()}
     return gathered | _read(tools, task.join.local, local, rows)
 
 
@@ -85,32 +87,23 @@ def count_matches(tools: Tools, task: CheckTask, index: TakeIndex) -> tuple[Matc
     number, rows = neighbours(index, task.match_events)
     if not len(rows) or task.uploaded:
         return ()
-    names = {o.column.name for o in task.local_columns}
-    remote = [o for o in task.parent_columns[number] if o.column.name not in names]
     formats = (task.join.local_format, task.join.parent_format)
-    offered = derived_columns(formats, task.local_columns, remote)
-    evidence: dict[str, dict[str, Derivation]] = {}
+    offered = derived_columns(formats, task.local_columns, task.parent_columns[number])
+    known = {o.column.name: o for o in offered}
+    evidence: dict[tuple[str, str], dict[str, Derivation]] = {}
     for o in offered:
         if o.derivation and o.derivation.compute in _EVIDENCE:
-            evidence.setdefault(o.column.source, {})[o.derivation.compute] = o.derivation
-    evidence = {source: d for source, d in evidence.items() if len(d) == len(_EVIDENCE)}
+            evidence.setdefault(matched_with(o, known), {})[o.derivation.compute] = o.derivation
+    evidence = {sides: d for sides, d in evidence.items() if len(d) == len(_EVIDENCE)}
     made = {d[MATCH_INDEX].column for d in evidence.values()}
     inputs = {name for one in evidence.values() for d in one.values() for name in d.inputs} - made
     if not inputs:
         return ()
-    sides = {o.column.source: (o.column.collection or "") for o in offered}
-    parents = {source: source.rpartition(" with ")[2] for source in evidence}
     try:
         values = _values(tools, task, index, inputs)
-        return tuple(
-            _count(sides[source], parents[source], derivations, values)
-            for source, derivations in evidence.items()
-        )
+        return tuple(_count(*sides, derivations, values) for sides, derivations in evidence.items())
     except (FileError, AlignmentError) as error:
-        return tuple(
-            MatchCounts(sides[source], parents[source], 0, 0, 0, (), error.message)
-            for source in evidence
-        )
+        return tuple(MatchCounts(*sides, 0, 0, 0, (), error.message) for sides in evidence)
 
 
 def _count(

@@ -7,8 +7,10 @@ and how close an object must be to the one that it was made from. Sources: CMSSW
 PhysicsTools/NanoAOD/python (``muons_cff``, ``electrons_cff``, ``jetsAK4_CHS_cff``,
 ``jetsAK4_Puppi_cff``, ``jetsAK8_cff``, ``taus_cff``, ``photons_cff``, ``genparticles_cff``,
 ``jetMC_cff``, ``vertices_cff``, ``isotracks_cff``), where each table's ``src`` is a selection of
-the collection named here, and ``Var(…, precision=…)`` how many bits of the mantissa are kept: 10
-bits of η and φ at 2.5 are steps of 0.002, 12 bits (the usual) of 0.0005.
+the collection named here, and ``Var(…, precision=…)`` how many bits of the mantissa are kept. 12
+bits are the usual. Rounded to n bits, η of 4 to 8 is wrong by up to 2^(1 - n), of 2 to 4 by half of
+that, as is φ: with 8 bits together 0.0088, with 10 bits 0.0022 (within |η| < 4: 0.0014), with 12
+bits 0.0006. No line's resolution is finer than the rounding that it allows for.
 
 PHYSLITE keeps calibrated copies of the containers of a full derivation; where both files hold the
 same container in the same order, no match is needed and none is listed here.
@@ -23,6 +25,9 @@ from dataclasses import dataclass
 
 from columnservice.formats.decode import LINK_MEMBERS
 from columnservice.model import Column, FormatName
+
+COMPARABLE = 2.0
+"""Another candidate this many times as far as the nearest is still comparably close."""
 
 _LINK_MEMBERS = {m.name for m in LINK_MEMBERS}
 
@@ -39,6 +44,9 @@ class Match:
         resolution: distance within which stored directions cannot tell objects apart.
         labels: fields that are equal for the same object, where both sides have them.
         why: what makes them differ, and hence the window.
+        in_order: an event with as many objects as the parent's, each near the one at its place,
+            holds them in the parent's order: nothing was left out.
+        kind: class of the containers in ATLAS formats, by which links name them; else empty.
     """
 
     local: str
@@ -49,6 +57,8 @@ class Match:
     resolution: float
     labels: tuple[str, ...]
     why: str
+    in_order: bool = False
+    kind: str = ""
 
 
 def _match(
@@ -59,32 +69,39 @@ def _match(
     resolution: float,
     labels: str,
     why: str,
+    in_order: bool = False,
+    kind: str = "",
 ) -> Match:
-    return Match(local, tuple(parents.split()), max_dr, *pt, resolution, tuple(labels.split()), why)
+    return Match(
+        local, tuple(parents.split()), max_dr, *pt, resolution, tuple(labels.split()), why,
+        in_order, kind,
+    )  # fmt: skip
 
 
 _SAME = (0.99, 1.01)  # the very same number with fewer bits
+_SAME_8 = (0.9975, 1.0025)  # with 8 bits, which change a number by 0.2 % at most
 _JEC = (0.5, 2.0)  # jets are calibrated anew
 
 # fmt: off
 MINIAOD_MATCHES: tuple[Match, ...] = (
-    #      local          parents                                   max_dr  pt            resolution  labels          why
-    _match("Muon",        "slimmedMuons",                           0.01,   (0.8, 1.25),  0.001,      "charge pdgId", "direction kept to 12 bits, pt may be that of the tuneP or corrected track"),
-    _match("Electron",    "slimmedElectrons",                       0.01,   (0.7, 1.43),  0.001,      "",             "direction kept, energy calibrated anew; the charge may be another estimate"),
-    _match("LowPtElectron", "slimmedLowPtElectrons",                0.01,   (0.7, 1.43),  0.001,      "",             "direction kept, energy regressed anew"),
-    _match("Photon",      "slimmedPhotons",                         0.01,   (0.7, 1.43),  0.001,      "",             "direction kept, energy calibrated anew"),
-    _match("Tau",         "slimmedTaus",                            0.01,   (0.9, 1.11),  0.001,      "charge",       "direction and pt kept to 10 to 12 bits"),
-    _match("boostedTau",  "slimmedTausBoosted",                     0.01,   (0.9, 1.11),  0.001,      "charge",       "direction and pt kept to 10 to 12 bits"),
-    _match("Jet",         "slimmedJets slimmedJetsPuppi",           0.02,   _JEC,         0.005,      "",             "direction kept, energy calibrated anew; AK4 jets are never this close to each other"),
-    _match("FatJet",      "slimmedJetsAK8",                         0.02,   _JEC,         0.005,      "",             "direction kept, energy calibrated anew"),
-    _match("SubJet",      "slimmedJetsAK8PFPuppiSoftDropPacked",    0.02,   _JEC,         0.005,      "",             "direction kept, energy calibrated anew"),
-    _match("GenJet",      "slimmedGenJets",                         0.01,   _SAME,        0.001,      "",             "the same numbers, direction to 10 to 12 bits"),
-    _match("GenJetAK8",   "slimmedGenJetsAK8",                      0.01,   _SAME,        0.001,      "",             "the same numbers, direction to 10 to 12 bits"),
-    _match("GenPart",     "prunedGenParticles",                     0.01,   _SAME,        0.001,      "pdgId status", "the same numbers, direction to 8 to 12 bits; copies in a decay chain differ in status"),
-    _match("SV",          "slimmedSecondaryVertices",               0.01,   (0.95, 1.05), 0.001,      "",             "momentum of the vertex' tracks, to 10 to 12 bits"),
-    _match("IsoTrack",    "isolatedTracks",                         0.01,   (0.95, 1.05), 0.001,      "charge pdgId", "the same numbers, to 10 to 12 bits"),
-    _match("PFCands",     "PFCands",                                0.005,  (0.95, 1.05), 0.001,      "pdgId charge", "the same numbers, to 10 bits"),
-    _match("PFCand",      "PFCands",                                0.005,  (0.95, 1.05), 0.001,      "pdgId charge", "the same numbers, to 10 bits"),
+    #      local          parents                                     max_dr  pt            resolution  labels          why
+    _match("Muon",        "slimmedMuons",                             0.01,   (0.8, 1.25),  0.001,      "charge pdgId", "direction kept to 12 bits, pt may be that of the tuneP or corrected track"),
+    _match("Electron",    "slimmedElectrons",                         0.01,   (0.7, 1.43),  0.001,      "",             "direction kept to 12 bits, energy calibrated anew; the charge may be another estimate"),
+    _match("LowPtElectron", "slimmedLowPtElectrons",                  0.01,   (0.7, 1.43),  0.001,      "",             "direction kept to 12 bits, energy regressed anew"),
+    _match("Photon",      "slimmedPhotons",                           0.01,   (0.7, 1.43),  0.001,      "",             "direction kept to 12 bits, energy calibrated anew"),
+    _match("Tau",         "slimmedTaus",                              0.01,   (0.9, 1.11),  0.0015,     "charge",       "direction and pt kept to 10 to 12 bits, within |eta| < 4"),
+    _match("boostedTau",  "slimmedTausBoosted",                       0.01,   (0.9, 1.11),  0.0015,     "charge",       "direction and pt kept to 10 to 12 bits, within |eta| < 4"),
+    _match("Jet",         "slimmedJets slimmedJetsPuppi",             0.02,   _JEC,         0.005,      "",             "direction kept to 12 bits, energy calibrated anew; AK4 jets are never this close to each other"),
+    _match("FatJet",      "slimmedJetsAK8",                           0.02,   _JEC,         0.005,      "",             "direction kept to 12 bits, energy calibrated anew"),
+    _match("SubJet",      "slimmedJetsAK8PFPuppiSoftDropPackedSubJets", 0.02, _JEC,         0.005,      "",             "direction kept to 12 bits, energy calibrated anew"),
+    _match("GenJet",      "slimmedGenJets",                           0.01,   _SAME,        0.0022,     "",             "the same numbers, direction to 10 to 12 bits"),
+    _match("GenJetAK8",   "slimmedGenJetsAK8",                        0.01,   _SAME,        0.0022,     "",             "the same numbers, direction to 10 to 12 bits"),
+    _match("SubGenJetAK8", "slimmedGenJetsAK8SoftDropSubJets",        0.01,   _SAME,        0.0022,     "",             "the same numbers, direction to 10 to 12 bits"),
+    _match("GenPart",     "prunedGenParticles",                       0.01,   _SAME_8,      0.009,      "pdgId status", "the same numbers, direction to 8 to 12 bits; copies in a decay chain differ in status"),
+    _match("SV",          "slimmedSecondaryVertices",                 0.01,   (0.95, 1.05), 0.0015,     "",             "momentum of the vertex' tracks, to 10 to 12 bits, within |eta| < 4"),
+    _match("IsoTrack",    "isolatedTracks patIsolatedTracks",         0.01,   (0.95, 1.05), 0.0015,     "charge pdgId", "the same numbers, to 10 to 12 bits, within |eta| < 4; named by class where hits are read too"),
+    _match("PFCands",     "PFCands",                                  0.005,  (0.95, 1.05), 0.0022,     "pdgId charge", "the same numbers, to 10 bits", in_order=True),
+    _match("PFCand",      "PFCands",                                  0.005,  (0.95, 1.05), 0.0022,     "pdgId charge", "the same numbers, to 10 bits", in_order=True),
 )
 # fmt: on
 
@@ -111,12 +128,12 @@ _CALIBRATED = (0.5, 2.0)  # calibrations, smearing and other working points of p
 # fmt: off
 DAOD_MATCHES: tuple[Match, ...] = (
     #      local                 parents                                                                                           max_dr  pt            resolution  labels             why
-    _match("AnalysisElectrons",  "Electrons",                                                                                      0.02,   _CALIBRATED,  0.001,      "author",          "direction of the track kept, energy calibrated"),
-    _match("AnalysisPhotons",    "Photons",                                                                                        0.05,   _CALIBRATED,  0.001,      "author",          "direction corrected for the vertex, energy calibrated"),
-    _match("AnalysisMuons",      "Muons",                                                                                          0.02,   _CALIBRATED,  0.001,      "author muonType", "direction of the track kept, pt calibrated"),
-    _match("AnalysisTauJets",    "TauJets",                                                                                        0.05,   _CALIBRATED,  0.001,      "",                "direction and energy calibrated"),
-    _match("AnalysisJets",       "AntiKt4EMPFlowJets AntiKt4EMTopoJets",                                                           0.1,    _CALIBRATED,  0.005,      "",                "origin-corrected direction, energy calibrated; AK4 jets are never this close to each other"),
-    _match("AnalysisLargeRJets", "AntiKt10UFOCSSKSoftDropBeta100Zcut10Jets AntiKt10LCTopoTrimmedPtFrac5SmallR20Jets",              0.1,    _CALIBRATED,  0.005,      "",                "energy and mass calibrated"),
+    _match("AnalysisElectrons",  "Electrons",                                                                                      0.02,   _CALIBRATED,  0.001,      "author",          "direction of the track kept, energy calibrated", kind="xAOD::ElectronContainer"),
+    _match("AnalysisPhotons",    "Photons",                                                                                        0.05,   _CALIBRATED,  0.001,      "author",          "direction corrected for the vertex, energy calibrated", kind="xAOD::PhotonContainer"),
+    _match("AnalysisMuons",      "Muons",                                                                                          0.02,   _CALIBRATED,  0.001,      "author muonType", "direction of the track kept, pt calibrated", kind="xAOD::MuonContainer"),
+    _match("AnalysisTauJets",    "TauJets",                                                                                        0.05,   _CALIBRATED,  0.001,      "",                "direction and energy calibrated", kind="xAOD::TauJetContainer"),
+    _match("AnalysisJets",       "AntiKt4EMPFlowJets AntiKt4EMTopoJets",                                                           0.1,    _CALIBRATED,  0.005,      "",                "origin-corrected direction, energy calibrated; AK4 jets are never this close to each other", kind="xAOD::JetContainer"),
+    _match("AnalysisLargeRJets", "AntiKt10UFOCSSKSoftDropBeta100Zcut10Jets AntiKt10LCTopoTrimmedPtFrac5SmallR20Jets",              0.1,    _CALIBRATED,  0.005,      "",                "energy and mass calibrated", kind="xAOD::JetContainer"),
 )
 # fmt: on
 
@@ -128,14 +145,39 @@ MATCHES: Mapping[tuple[FormatName, FormatName], tuple[Match, ...]] = {
 
 
 def is_link(column: Column) -> bool:
-    """Whether a Column points into containers: what the parent's number means is another there."""
-    return "Link" in (column.field or "") or {m.name for m in column.members} >= _LINK_MEMBERS
+    """Whether a Column points into containers: what the parent's number means is another there.
+
+    A link is a record, or the Columns of its two members, whatever it is called.
+    """
+    field = column.field or ""
+    member = field.rpartition(".")[2] in _LINK_MEMBERS
+    return member or "Link" in field or {m.name for m in column.members} >= _LINK_MEMBERS
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The parent collection that a local one stems from.
+
+    Attributes:
+        parent: None where there is none.
+        reason: why there is none.
+        by_link: only objects that say so by their link stem from it.
+    """
+
+    parent: str | None
+    reason: str = ""
+    by_link: bool = False
 
 
 def parent_of(
     line: Match, counts_doc: str, fields: Collection[str], is_offered: Callable[[str], bool]
-) -> str | None:
-    """The parent collection that a local one stems from; None where the parent has none of them.
+) -> Chosen:
+    """The parent collection that a local one stems from.
+
+    It is the one that the local file speaks of. Where it says nothing, a candidate is taken that is
+    the only one; of ATLAS' candidates the first, which is what PHYSLITE is made of, or for objects
+    with links the one that these lead to. Other jets lie in the same directions: a match with
+    another jet algorithm looks like a good one and is not.
 
     Args:
         line: names the candidates.
@@ -144,13 +186,38 @@ def parent_of(
         is_offered: whether the parent has a collection with directions and momenta.
     """
     words = counts_doc.replace(",", " ").split()
-    named = [parent for parent in line.parents if parent in words]
-    if named:
-        return named[0] if is_offered(named[0]) else None
-    for parent, marks in MARKS.get(line.local, {}).items():
-        if any(mark in fields for mark in marks):
-            return parent if is_offered(parent) else None
-    return next((parent for parent in line.parents if is_offered(parent)), None)
+    told = [parent for parent in line.parents if parent in words]
+    marks = MARKS.get(line.local, {})
+    told += [parent for parent in marks if any(mark in fields for mark in marks[parent])]
+    offered = [parent for parent in line.parents if is_offered(parent)]
+    if told:
+        if told[0] in offered:
+            return Chosen(told[0])
+        return Chosen(None, f"it stems from {told[0]}, whose objects the parent does not offer")
+    if not offered:
+        return Chosen(None, f"the parent offers no objects of {' or '.join(line.parents)}")
+    if line.kind:
+        return _of_containers(line, all(field in fields for field in LINK), offered[0])
+    if len(offered) == 1:
+        return Chosen(offered[0])
+    which = " and ".join(offered)
+    reason = f"the parent holds {which}, and the local files do not say which of them it stems from"
+    return Chosen(None, reason)
+
+
+def _of_containers(line: Match, linked: bool, offered: str) -> Chosen:
+    """The container of a derivation that objects of PHYSLITE were copied from.
+
+    Args:
+        line: names the candidates.
+        linked: whether the objects hold links.
+        offered: the first of the candidates that the parent has.
+    """
+    first = line.parents[0]
+    if offered == first or linked:
+        return Chosen(offered, by_link=linked and len(line.parents) > 1)
+    reason = f"the parent holds {offered}, and nothing says that the objects were copied from there"
+    return Chosen(None, f"{reason} and not from {first}")
 
 
 def shared(labels: Sequence[str], mine: Collection[str], theirs: Collection[str]) -> list[str]:

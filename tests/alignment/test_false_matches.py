@@ -17,7 +17,7 @@ def test_false_matches_are_rare_however_dense_an_event_is():
     ]
     for r in found:
         assert r.right + r.unmatched + r.ambiguous + r.wrong == pytest.approx(1)
-        assert r.wrong < 1e-4
+        assert r.wrong == 0
         assert r.right > 0.995
         assert r.orphans_wrong < 0.01
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from columnservice.alignment.match import (
-    COMPARABLE,
-    Objects,
-    Window,
-    distance,
-    match,
-    nothing,
-    take_matched,
-)
+from columnservice.alignment.match import Objects, Window, match
+from columnservice.alignment.taken import distance, nothing, take_matched
 from columnservice.errors import CountsMismatch
+from columnservice.formats.matches import COMPARABLE
 from columnservice.model import Ragged, plain
 
 pytestmark = pytest.mark.fast
@@ -50,16 +45,21 @@ def twin(local, parent, window, links=None):
         if near(a, b, window)
     )
     index, taken, held, sure = [-1] * len(local), {}, {}, set()
-    for _, i, j in sorted(pairs, key=lambda p: p[1:]):
-        if links[i] == j and j not in taken:
-            index[i], taken[j] = j, i
-            sure.add(i)
-    for d, i, j in pairs:
-        if index[i] < 0 and j not in taken:
-            index[i], taken[j], held[i] = j, i, d
+    claims = [(i, j) for _, i, j in pairs if links[i] == j]
+    claimed = Counter(j for _, j in claims)
     doubt = [False] * len(local)
+    for i, j in claims:
+        taken[j] = i
+        if claimed[j] == 1:
+            index[i] = j
+            sure.add(i)
+        else:
+            doubt[i] = True
     for d, i, j in pairs:
-        if taken.get(j) in sure or i in sure:
+        if index[i] < 0 and not doubt[i] and j not in taken:
+            index[i], taken[j], held[i] = j, i, d
+    for d, i, j in pairs:
+        if j in claimed or i in sure:
             continue
         if index[i] < 0 or (index[i] != j and d <= max(COMPARABLE * held[i], window.resolution)):
             doubt[i] = True

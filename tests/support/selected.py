@@ -42,6 +42,7 @@ def write_selected(
     keep: float = 0.7,
     smear: Mapping[str, float] | None = None,
     seed: int = 1,
+    shuffled: bool = True,
 ) -> Selected:
     """Write a NanoAOD-like file from rows of a MiniAOD.
 
@@ -53,6 +54,7 @@ def write_selected(
         keep: which part of the objects is kept.
         smear: local collection → relative spread of a new energy calibration.
         seed: of what is kept and in which order.
+        shuffled: whether objects stand in another order than the parent's.
     """
     rng = np.random.default_rng(seed)
     keys = parent.keys()
@@ -69,8 +71,9 @@ def write_selected(
         counts = ak.num(values["pt"]).to_list()
         # An event that the parent lacks has objects all the same: those of another row.
         events = [r if r >= 0 else 0 for r in rows]
+        ordered = rng.permutation if shuffled else np.asarray
         index[local] = [
-            rng.permutation(np.flatnonzero(rng.random(counts[r]) < keep)).tolist() for r in events
+            ordered(np.flatnonzero(rng.random(counts[r]) < keep)).tolist() for r in events
         ]
         picked = list(zip(events, index[local], strict=True))
         chosen = {f: ak.Array([v[r].to_numpy()[i] for r, i in picked]) for f, v in values.items()}
@@ -95,6 +98,7 @@ def write_selected_physlite(
     keep: float = 0.7,
     seed: int = 1,
     thinned: int | None = None,
+    link_keys: Mapping[str, int] | None = None,
 ) -> Selected:
     """Write a PHYSLITE-like file from rows of a derivation: objects calibrated and re-ordered.
 
@@ -107,6 +111,7 @@ def write_selected_physlite(
         seed: of what is kept and in which order.
         thinned: write links to the original objects, counted from this number on instead of 0, as
             where they were counted before some were taken away; None for no links.
+        link_keys: local container → the key that its links hold.
     """
     rng = np.random.default_rng(seed)
     keys = parent.keys()
@@ -134,7 +139,8 @@ def write_selected_physlite(
         if thinned is not None:
             places = ak.values_astype(ak.Array(index[local]), "u4") + np.uint32(thinned)
             chosen["originalObjectLink.m_persIndex"] = ak.values_astype(places, "u4")
-            chosen["originalObjectLink.m_persKey"] = ak.full_like(places, 7, dtype="u4")
+            key = (link_keys or {})[local]
+            chosen["originalObjectLink.m_persKey"] = ak.full_like(places, key, dtype="u4")
         data[f"{local}AuxDyn"] = ak.zip(chosen)
     kinds = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in data.items()}
     with uproot.recreate(path) as file:
