@@ -82,8 +82,7 @@ def renumbered(places: Ragged, index: Ragged) -> Ragged:
             none; no two are the same.
 
     Returns:
-        int32 of the shape of ``places``; -1 where no local object is the parent's. What was
-        negative stays as it is.
+        int32 of the shape of ``places``; -1 where no local object is the parent's.
     """
     events = np.arange(len(index))
     bounds = places.offsets[0]
@@ -103,6 +102,6 @@ def renumbered(places: Ragged, index: Ragged) -> Ragged:
     at = np.searchsorted(known, asked)
     found = (wanted >= 0) & (at < len(known))
     found[found] = known[at[found]] == asked[found]
-    values = np.where(wanted < 0, wanted, -1).astype(np.int32)
+    values = np.full(len(wanted), -1, np.int32)
     values[found] = own[at[found]]
     return Ragged(places.offsets, {"": values})

@@ -47,9 +47,3 @@ def test_places_become_those_of_the_local_objects(told):
     assert made.values.tolist() == right
     assert made.values.dtype == np.int32
     assert [o.tolist() for o in made.offsets] == [o.tolist() for o in lists.offsets]
-
-
-def test_what_is_no_place_stays_what_it_is():
-    index, none = plain(np.array([1], "i4"), np.array([0, 1])), np.iinfo(np.int32).min
-    places = plain(np.array([none, -1, 1, 0], "i4"), np.array([0, 4]))
-    assert renumbered(places, index).values.tolist() == [none, -1, 0, -1]
