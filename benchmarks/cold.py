@@ -1,7 +1,7 @@
 """Columns that nobody has asked for yet: read from the parents through a real XCache.
 
 The XCache holds the parents (both sides find it as warm); the service's Pieces and TakeIndexes are
-removed before each run, so that it reads and joins anew. Ours is what an analyst writes:
+removed before each run, so that it reads anew. Ours is what an analyst writes:
 ``tree.arrays`` of remote branches with their proof. The peers read with uproot over ``root://``:
 bare branches in the parents' order, or a whole script (``scripts``).
 """
@@ -133,7 +133,7 @@ def _skim(made: World, path: Path) -> Skim:
 def _cold(
     made: World, path: Path, dataset: str, columns: Sequence[str] = COLUMNS, *, known: bool = True
 ) -> Side:
-    """Columns of a local file, of which the service has neither Pieces nor a TakeIndex.
+    """Columns of a local file, of which the service has no Pieces.
 
     Args:
         made: the service.
@@ -145,7 +145,6 @@ def _cold(
 
     def prepare() -> None:
         made.evict()
-        made.unjoin()
         forget()
 
     return Side(lambda: opened().arrays(list(columns)), prepare)

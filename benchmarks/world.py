@@ -6,7 +6,6 @@ Everything is of one benchmark and is gone after it. Knows how to start and ask;
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 import urllib.request
@@ -61,10 +60,6 @@ class World:
     def evict(self) -> None:
         """Empty the service's cache: the next request reads from the parents."""
         self.service.transport.request("POST", "/v1/cache/evict", document={})
-
-    def unjoin(self) -> None:
-        """Remove all TakeIndexes: the next request joins, from the EventIndexes that are kept."""
-        shutil.rmtree(self.home / "indexes" / "takes", ignore_errors=True)
 
     def register(self, name: str, files: Sequence[str | Path], parent: str | None = None) -> None:
         """Register a Dataset and wait until its Files are known."""
