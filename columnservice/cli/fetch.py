@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,6 +26,7 @@ from columnservice.search import unknown_text
 
 if TYPE_CHECKING:
     from columnservice.client import Reply, Service
+    from columnservice.client.makings import Makings
     from columnservice.model import Column, FileLocation, Keys
     from columnservice.reader import FilePool
 
@@ -77,7 +78,9 @@ def fetch(
 
     service = connect(url)
     info = service.dataset(dataset)
-    chosen = choose(list(service.columns(dataset)), columns.split(","), dataset)
+    told = service.catalogue(dataset)
+    offered = [c for c in told.columns if c.origin != "reference"]
+    chosen = choose(offered, columns.split(","), dataset)
     pool = FilePool(open_files=1)
     try:
         local = open_local(pool, absolute(file), info.format)
@@ -87,7 +90,9 @@ def fetch(
         )
         own = ""
         if with_local is None:
-            missing = _write(service, dataset, pool, local, chosen, ranges, out, rntuple=rntuple)
+            with output_file(out.absolute(), chosen, local.location.tree, rntuple=rntuple) as write:
+                asking = Asking(service, dataset, chosen, told.makings)
+                missing = write_fetched(asking, pool, local, ranges, write)
         else:
             from columnservice.cli.together import own_columns, write_together
 
@@ -108,25 +113,46 @@ def fetch(
         output.stderr().print(remark, markup=False)
 
 
-def _write(
-    service: Service,
-    dataset: str,
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of a service: Columns of a Dataset, made as its list of Columns says."""
+
+    service: Service
+    dataset: str
+    columns: Sequence[Column]
+    makings: Makings
+
+    def reply(self, uuid: str, start: int, stop: int) -> Reply:
+        """Values for some rows of a local file.
+
+        Raises:
+            ProvenanceChanged: somebody changed a Column since the list was made.
+        """
+        names = [c.name for c in self.columns]
+        reply = self.service.fetch(self.dataset, uuid, start, stop, names)
+        where, remedy = f"Dataset {self.dataset!r}", "Nothing was written. Run the command again."
+        self.makings.demand_same(names, reply.provenance, where, remedy)
+        return reply
+
+
+def write_fetched(
+    asking: Asking,
     pool: FilePool,
     local: LocalFile,
-    chosen: Sequence[Column],
     ranges: Sequence[tuple[int, int]],
-    out: Path,
-    *,
-    rntuple: bool,
+    write: Callable[[Reply], None],
 ) -> int:
-    """Write what the service sends; returns how many events have no parent."""
+    """Write what the service sends; returns how many events have no parent.
+
+    Raises:
+        ProvenanceChanged, ProofMismatch: two parts do not belong together, or to the file.
+    """
     missing = 0
-    with output_file(out.absolute(), chosen, local.location.tree, rntuple=rntuple) as write:
-        for first, last in ranges:
-            reply = service.fetch(dataset, local.uuid, first, last, [c.name for c in chosen])
-            demand_proof(reply, local.keys(pool, first, last), local.location.lfn)
-            missing += int((~reply.has_parent).sum())
-            write(reply)
+    for first, last in ranges:
+        reply = asking.reply(local.uuid, first, last)
+        demand_proof(reply, local.keys(pool, first, last), local.location.lfn)
+        missing += int((~reply.has_parent).sum())
+        write(reply)
     return missing
 
 

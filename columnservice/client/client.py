@@ -246,6 +246,7 @@ class Service:
 
         Raises:
             RequestError: unknown dataset or column, or a fileset that cannot have columns.
+            ProvenanceChanged: somebody changed a column meanwhile.
             TransportError: the service did not answer.
         """
         return _plugin().run(self, runner, fileset, processor, missing=missing, **more)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from columnservice.errors import ProvenanceChanged
 from columnservice.model import digest_of
 
 _KEPT_CHARACTERS = 12
@@ -110,6 +111,28 @@ class Makings:
             and name in now
             and not {*_short(now[name])} <= {*self.recipes[name]}
         ]
+
+    def demand_same(
+        self, names: Iterable[str], told: Mapping[str, Any], where: str, remedy: str
+    ) -> None:
+        """Refuse what is made otherwise than the list of Columns said.
+
+        Args:
+            names: of Columns in a reply.
+            told: ``Reply.provenance``.
+            where: the file and Dataset, for the message.
+            remedy: what to do.
+
+        Raises:
+            ProvenanceChanged: it is.
+        """
+        changed = self.changed(names, told)
+        if changed:
+            verb = "is" if len(changed) == 1 else "are"
+            raise ProvenanceChanged(
+                f"{where}: {some_of(changed)} {verb} made otherwise now than when this began.",
+                remedy,
+            )
 
 
 def _short(digests: Iterable[str]) -> tuple[str, ...]:

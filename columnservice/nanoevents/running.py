@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from coffea.processor import ProcessorABC
 
 from columnservice.client.client import Service
+from columnservice.client.makings import behind, some_of
 from columnservice.client.report import LEDGER, Report
-from columnservice.errors import RequestError
+from columnservice.errors import ProvenanceChanged, RequestError
 from columnservice.nanoevents.branches import ColumnClasses
 from columnservice.nanoevents.offer import make_offer
 from columnservice.nanoevents.schemas import schema_for
@@ -82,7 +83,36 @@ def _accounted(
     result = _without_report(result, reports)
     for report in reports:
         LEDGER.absorb(report)
+    demand_one_version(reports)
     return result
+
+
+def demand_one_version(reports: Iterable[Report]) -> None:
+    """Refuse a result to which computed Columns came in two versions.
+
+    Where a file's UUID decides its Dataset, each process fetches the list of Columns itself, when
+    it opens the first file; what changed in between only shows when all is together. What is read
+    may be read differently in files of different layouts; what is computed has one Recipe.
+
+    Raises:
+        ProvenanceChanged: somebody changed a Column meanwhile.
+    """
+    versions: dict[tuple[str, str], set[str]] = {}
+    for report in reports:
+        for name, dataset in report.record["datasets"].items():
+            derived = dataset.get("derived", {})
+            for column in behind(dataset["columns"], derived):
+                if column in derived:
+                    found = versions.setdefault((name, column), set())
+                    found.update(dataset["recipes"].get(column, ()))
+    changed = [
+        f"{column} of {name}" for (name, column), found in versions.items() if len(found) > 1
+    ]
+    if changed:
+        raise ProvenanceChanged(
+            f"Some of the files were given another version than others: {some_of(changed)}.",
+            "Run over all files again.",
+        )
 
 
 def _without_report(result: Any, reports: list[Report]) -> Any:

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.client.fetching import DataRequest, progress
-from columnservice.client.makings import some_of
 from columnservice.client.pins import demand_same
 from columnservice.client.reply import Reply
 from columnservice.client.report import LEDGER
 from columnservice.client.uploads import upload
 from columnservice.errors import (
     ColumnServiceError,
-    ProvenanceChanged,
     TransportError,
     UnknownFile,
 )
@@ -32,6 +30,8 @@ from columnservice.nanoevents.offer import Offer, warn_once
 
 _OWN_LIMIT_BYTES = 128_000_000
 """What one open file keeps of ranges whose events lack parents."""
+
+_BEGIN_ANEW = "Call service.nanoevents(…) again, and run over all files anew."
 
 Holding: TypeAlias = dict[str, tuple[Ragged, Evidence]]
 """Column name → values and the evidence of the reply that they came with."""
@@ -139,7 +139,8 @@ class Supply:
         path = self._local.path
         for evidence, columns in replies.values():
             asked, told = [column.name for column in columns], evidence.provenance
-            self._demand_unchanged(asked, told)
+            where_it_is = f"{path} (dataset {dataset!r})"
+            self._catalogue.makings.demand_same(asked, told, where_it_is, _BEGIN_ANEW)
             if self._offer.pin is not None:
                 demand_same(self._offer.pin, dataset, where.uuid, path, asked, told)
             LEDGER.used(url, dataset, where.uuid, path, columns, told)
@@ -148,21 +149,6 @@ class Supply:
                 f"{url} {dataset} unverified",
                 f"Columns of dataset {dataset!r} are unverified: nobody could be asked whether its "
                 "parent files are unchanged.",
-            )
-
-    def _demand_unchanged(self, names: Iterable[str], told: Mapping[str, Any]) -> None:
-        """Refuse what is made otherwise than the list of Columns said that the analysis began with.
-
-        Raises:
-            ProvenanceChanged: it is.
-        """
-        changed = self._catalogue.makings.changed(names, told)
-        if changed:
-            raise ProvenanceChanged(
-                f"{self._local.path} (dataset {self.source.dataset!r}): {some_of(changed)} "
-                f"{'is' if len(changed) == 1 else 'are'} made otherwise now than when this "
-                "analysis began.",
-                "Call service.nanoevents(…) again, and run over all files anew.",
             )
 
     def _lasting(self, evidence: Evidence, values: Mapping[str, Ragged]) -> dict[Made, Ragged]:

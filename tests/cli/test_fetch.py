@@ -14,12 +14,21 @@ from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
 import columnservice
 from columnservice import wire
-from columnservice.cli.fetch import LocalFile, choose, demand_proof, ranges_of
+from columnservice.cli.fetch import (
+    Asking,
+    LocalFile,
+    choose,
+    demand_proof,
+    ranges_of,
+    write_fetched,
+)
 from columnservice.client import Reply
+from columnservice.client.makings import Makings
 from columnservice.client.reply import Batch
 from columnservice.errors import (
     OutOfRange,
     ProofMismatch,
+    ProvenanceChanged,
     RequestError,
     UnknownColumn,
     UnsupportedColumn,
@@ -88,6 +97,31 @@ def test_rows_of_other_events_are_refused():
     shifted = keys[np.array([0, 1, 2, 4, 5, 3])]
     with pytest.raises(ProofMismatch, match=r"Rows 13 to 16 that came for f\.root"):
         demand_proof(Reply(10, 16, batches, data.schema), shifted, "f.root")
+
+
+@pytest.mark.fast
+def test_a_column_that_is_defined_anew_meanwhile_is_never_written_behind_the_old_one():
+    class Changing:
+        def fetch(self, _dataset, _uuid, start, stop, _names):
+            told = {"recipes": {"rho": ["old" if start < 8 else "new"]}}
+            data = wire.encode_batch([], {}, np.ones(stop - start, bool))
+            schema = data.schema.with_metadata({wire.PROVENANCE: json.dumps(told)})
+            return Reply(start, stop, (), schema)
+
+    class Local(LocalFile):
+        def keys(self, *_):
+            return None
+
+    written = []
+    local = Local(FileLocation("/f.root", ("/f.root",), "Events"), "nanoaod", "u", 12)
+    listed = Makings({"rho": ("old",)})
+    asking = Asking(Changing(), "nano", [Column("rho", FLOAT, 0)], listed)
+    with pytest.raises(ProvenanceChanged, match="rho is made otherwise") as caught:
+        write_fetched(
+            asking, None, local, [(0, 4), (4, 8), (8, 12)], lambda r: written.append(r.start)
+        )
+    assert written == [0, 4]
+    assert "Run the command again" in caught.value.remedy
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,17 @@ from coffea import processor
 from coffea.nanoevents import NanoAODSchema
 from coffea.nanoevents.trace import trace
 
-from columnservice.errors import NotAllowed, ProofMismatch, RequestError, UnknownDataset
-from columnservice.nanoevents.running import named_datasets
+from columnservice.client.report import Fetched, Ledger
+from columnservice.errors import (
+    NotAllowed,
+    ProofMismatch,
+    ProvenanceChanged,
+    RequestError,
+    TransportError,
+    UnknownDataset,
+)
+from columnservice.model import Column, Member
+from columnservice.nanoevents.running import demand_one_version, named_datasets
 
 from .small import ROWS, remote_columns, serve_small, write_small
 
@@ -214,3 +223,21 @@ def test_entries_of_a_fileset_name_datasets_in_any_form():
 
 def test_the_double_serves_what_these_tests_use():
     assert {"rho", "npu", "good"} <= {c.name for c in remote_columns()[0]}
+
+
+@pytest.mark.fast
+def test_two_versions_that_came_to_different_processes_are_noticed_in_the_end():
+    def chunk(**recipes):
+        noted = Ledger()
+        told = {"take": "t", "recipes": recipes, "derived": {"iso": ["x"], "unused": ["rho"]}}
+        noted.fetched("http://here", Fetched("nano", "u", 0, 5, 10, 1.0, provenance=told))
+        columns = [Column(name, (Member("", "float32"),), 0) for name in ("iso", "rho")]
+        noted.used("http://here", "nano", "u", "/data/x.root", columns, told)
+        return noted.report("http://here")
+
+    first = chunk(iso=["1"], rho=["r15"], x=["1"], unused=["1"])
+    demand_one_version([])
+    demand_one_version([first, first, chunk(iso=["1"], rho=["r17"], x=["1"], unused=["2"])])
+    with pytest.raises(ProvenanceChanged, match=r"than others: iso of nano\.") as caught:
+        demand_one_version([first, chunk(iso=["2"], rho=["r15"], x=["1"], unused=["1"])])
+    assert not isinstance(caught.value, TransportError)
