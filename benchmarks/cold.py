@@ -1,7 +1,7 @@
 """Columns that nobody has asked for yet: read from the parents through a real XCache.
 
-The XCache holds the parents (both sides find it as warm); the service's Pieces and TakeIndexes are
-removed before each run, so that it reads anew. Ours is what an analyst writes:
+The XCache holds the parents (both sides find it as warm); the service's Pieces are
+removed before each run. Ours is what an analyst writes:
 ``tree.arrays`` of remote branches with their proof. The peers read with uproot over ``root://``:
 bare branches in the parents' order, or a whole script (``scripts``).
 """
