@@ -142,7 +142,10 @@ class Supply:
             where_it_is = f"{path} (dataset {dataset!r})"
             self._catalogue.makings.demand_same(asked, told, where_it_is, _BEGIN_ANEW)
             if self._offer.pin is not None:
-                demand_same(self._offer.pin, dataset, where.uuid, path, asked, told)
+                # counts that nobody asked for come with their lists, and their Recipe does not
+                said = told.get("recipes", {})
+                bound = [c.name for c in columns if c.counts_of is None or c.name in said]
+                demand_same(self._offer.pin, dataset, where.uuid, path, bound, told)
             LEDGER.used(url, dataset, where.uuid, path, columns, told)
         if not all(evidence.verified for _, evidence in held.values()):
             warn_once(

@@ -176,6 +176,23 @@ def test_a_pinned_report_refuses_what_is_made_otherwise(small, service, tmp_path
     assert len(small.tree(options)["npu"].array()) == ROWS
 
 
+def test_counts_that_come_with_their_list_are_not_bound_by_a_pin_that_knows_their_recipe(
+    small, service
+):
+    small.served.provenance = {**TOLD, "recipes": {**TOLD["recipes"], "nPFCands": ["r4"]}}
+    first = small.tree(service.nanoevents(BaseSchema, dataset="small", read_ahead=False))
+    counts = first["nPFCands"].array().to_list()
+    total = ak.sum(first["PFCands_pt"].array())
+    pin = service.report()
+    assert pin.record["datasets"]["small"]["recipes"]["nPFCands"] == ["r4"]
+    MEMORY.clear()
+    small.served.provenance = TOLD  # a reply to PFCands_pt alone names no recipe of nPFCands
+    options = service.nanoevents(BaseSchema, dataset="small", pin=pin, read_ahead=False)
+    again = small.tree(options)
+    assert ak.sum(again["PFCands_pt"].array()) == total
+    assert again["nPFCands"].array().to_list() == counts
+
+
 def test_a_pinned_run_stops_even_where_bad_files_are_skipped(small, service):
     small.served.provenance = TOLD
     fileset = {"small": {"files": {str(small.path): "Events"}}}
