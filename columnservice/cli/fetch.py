@@ -22,7 +22,6 @@ from columnservice.errors import (
     UnknownColumn,
     UnsupportedColumn,
 )
-from columnservice.search import unknown_text
 
 if TYPE_CHECKING:
     from columnservice.client import Reply, Service
@@ -181,6 +180,8 @@ def choose(offered: Sequence[Column], names: Sequence[str], dataset: str) -> lis
             continue
         column = known.get(name)
         if column is None:
+            from columnservice.search import unknown_text
+
             near = unknown_text(name, known.values())
             raise UnknownColumn(f"No column {name!r} in {dataset}" + (f"; {near}" if near else "."))
         if column.support != "ok":
