@@ -10,6 +10,7 @@ import html
 import json
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from columnservice.model import Column
 
 FORMAT = 1
 _COUNTERS = ("requests", "bytes", "seconds", "ahead", "from_disk", "resumed", "unverified")
+_MOST_RUNS = 16
+"""How many analyses of one process are told apart; the oldest are forgotten."""
 
 
 def _no_traffic() -> dict[str, Any]:
@@ -206,6 +209,17 @@ def _note_provenance(
         dataset.setdefault("derived", {})[name] = list(inputs)
 
 
+def _of_columns(told: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What an answer says of some Columns, down to what they are computed from."""
+    recipes, derived = told.get("recipes", {}), told.get("derived", {})
+    wanted = behind(names, derived)
+    return {
+        **told,
+        "recipes": {n: recipes[n] for n in wanted if n in recipes},
+        "derived": {n: derived[n] for n in wanted if n in derived},
+    }
+
+
 class Ledger:
     """This process's Reports, one per service; thread-safe."""
 
@@ -216,6 +230,7 @@ class Ledger:
         """Forget everything, locks of other threads too: for a forked child."""
         self._lock = threading.Lock()
         self._records: dict[str, dict[str, Any]] = {}
+        self._computed: OrderedDict[str, set[tuple[str, str, str]]] = OrderedDict()
 
     def _of(self, service: str) -> dict[str, Any]:
         return self._records.setdefault(service, _nothing(service))
@@ -239,7 +254,8 @@ class Ledger:
                 traffic["resumed"] += what.resumed
                 traffic["unverified"] += not what.verified
             file["ranges"] = _union([*file["ranges"], [what.start, what.stop]])
-            _note_provenance(dataset, file, what.provenance)
+            if not what.ahead:  # else it may never be used
+                _note_provenance(dataset, file, what.provenance)
 
     def used(
         self,
@@ -249,19 +265,34 @@ class Ledger:
         path: str,
         columns: Iterable[Column],
         provenance: Mapping[str, Any],
+        run: str = "",
     ) -> None:
-        """Note that an analysis was given Columns of a file, which came with one answer."""
+        """Note that an analysis was given Columns of a file, which came with one answer.
+
+        What is still in memory may have come long ago: of that answer, only what concerns these
+        Columns is noted.
+
+        Args:
+            service, dataset: where the Columns are from.
+            file, path: UUID and path of the local file.
+            columns: what was given.
+            provenance: ``Reply.provenance`` of the answer.
+            run: names the analysis, for ``computed``.
+        """
+        columns = list(columns)
+        told = _of_columns(provenance, [column.name for column in columns])
         with self._lock:
             about = self._dataset(service, dataset)
             known = about["files"].setdefault(file, _no_file())
             known["path"] = path
-            # What is still in memory may have come before the report began anew.
-            recipes = provenance.get("recipes", {}).keys()
-            if (
-                provenance.get("take") not in known["takes"]
-                or not recipes <= about["recipes"].keys()
-            ):
-                _note_provenance(about, known, provenance)
+            if told.get("take") in known["takes"]:
+                told["parents"] = ()  # noted with it
+            _note_provenance(about, known, told)
+            self._computed_in(run).update(
+                (dataset, name, digest)
+                for name in told["derived"]
+                for digest in told["recipes"].get(name, ())
+            )
             for column in columns:
                 if column.name not in known["columns"]:
                     known["columns"].append(column.name)
@@ -269,6 +300,18 @@ class Ledger:
                     column.name,
                     {"type": column.type, "origin": column.origin, "source": column.source},
                 )
+
+    def _computed_in(self, run: str) -> set[tuple[str, str, str]]:
+        found = self._computed.setdefault(run, set())
+        self._computed.move_to_end(run)
+        while len(self._computed) > _MOST_RUNS:
+            self._computed.popitem(last=False)
+        return found
+
+    def computed(self, run: str) -> set[tuple[str, str, str]]:
+        """(Dataset, computed Column, digest of its Recipe) of all that a run used, here so far."""
+        with self._lock:
+            return set(self._computed.get(run, ()))
 
     def absorb(self, report: Report) -> None:
         """Add what another process has noted."""

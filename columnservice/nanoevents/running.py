@@ -14,8 +14,8 @@ from typing import Any
 from coffea.processor import ProcessorABC
 
 from columnservice.client.client import Service
-from columnservice.client.makings import behind, some_of
-from columnservice.client.report import LEDGER, Report
+from columnservice.client.makings import some_of
+from columnservice.client.report import LEDGER
 from columnservice.errors import ProvenanceChanged, RequestError
 from columnservice.nanoevents.branches import ColumnClasses
 from columnservice.nanoevents.offer import make_offer
@@ -27,14 +27,17 @@ _CHOICE = ("columns", "missing", "prefetch", "read_ahead", "pin")
 
 
 class _Accounted(ProcessorABC):  # type: ignore[misc]
-    """A processor whose output travels with what its process fetched."""
+    """A processor whose output travels with what its process fetched, and which computed Columns
+    it was given in this run: a process that lives on may have fetched others in earlier ones."""
 
-    def __init__(self, processor: Any, service: str) -> None:
-        self.processor, self.service = processor, service
+    def __init__(self, processor: Any, service: str, run: str) -> None:
+        self.processor, self.service, self.run = processor, service, run
 
     def process(self, events: Any) -> dict[str, Any]:
         work = getattr(self.processor, "process", self.processor)
-        return {"out": work(events), "report": LEDGER.report(self.service, clear=True)}
+        out = work(events)
+        report = LEDGER.report(self.service, clear=True)
+        return {"out": out, "report": report, "computed": LEDGER.computed(self.run)}
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         finish = getattr(self.processor, "postprocess", None)
@@ -67,47 +70,46 @@ def run(service: Service, runner: Any, fileset: Any, processor: Any, **more: Any
     told["custom_classes"] = ColumnClasses(offer)
     if prepared.use_dataframes:
         return prepared(fileset, processor, uproot_options=told, **more)
-    return _accounted(service, prepared, fileset, processor, uproot_options=told, **more)
+    accounted = _Accounted(processor, service.url, offer.key)
+    return _accounted(service, prepared, fileset, accounted, uproot_options=told, **more)
 
 
 def _accounted(
-    service: Service, runner: Callable[..., Any], fileset: Any, processor: Any, **more: Any
+    service: Service, runner: Callable[..., Any], fileset: Any, processor: _Accounted, **more: Any
 ) -> Any:
     """The Runner's result; what all of its processes fetched is added to this one's report."""
     before = LEDGER.report(service.url, clear=True)
     try:
-        result = runner(fileset, _Accounted(processor, service.url), **more)
+        result = runner(fileset, processor, **more)
     finally:
         LEDGER.absorb(before)
-    reports: list[Report] = []
-    result = _without_report(result, reports)
-    for report in reports:
-        LEDGER.absorb(report)
-    demand_one_version(reports)
+    accounts: list[Mapping[str, Any]] = []
+    result = _without_account(result, accounts)
+    for account in accounts:
+        LEDGER.absorb(account["report"])
+    demand_one_version(entry for account in accounts for entry in account["computed"])
     return result
 
 
-def demand_one_version(reports: Iterable[Report]) -> None:
+def demand_one_version(computed: Iterable[tuple[str, str, str]]) -> None:
     """Refuse a result to which computed Columns came in two versions.
 
     Where a file's UUID decides its Dataset, each process fetches the list of Columns itself, when
     it opens the first file; what changed in between only shows when all is together. What is read
     may be read differently in files of different layouts; what is computed has one Recipe.
 
+    Args:
+        computed: what ``Ledger.computed`` says of this run, of all processes.
+
     Raises:
         ProvenanceChanged: somebody changed a Column meanwhile.
     """
     versions: dict[tuple[str, str], set[str]] = {}
-    for report in reports:
-        for name, dataset in report.record["datasets"].items():
-            derived = dataset.get("derived", {})
-            for column in behind(dataset["columns"], derived):
-                if column in derived:
-                    found = versions.setdefault((name, column), set())
-                    found.update(dataset["recipes"].get(column, ()))
-    changed = [
-        f"{column} of {name}" for (name, column), found in versions.items() if len(found) > 1
-    ]
+    for dataset, column, digest in computed:
+        versions.setdefault((dataset, column), set()).add(digest)
+    changed = sorted(
+        f"{column} of {dataset}" for (dataset, column), found in versions.items() if len(found) > 1
+    )
     if changed:
         raise ProvenanceChanged(
             f"Some of the files were given another version than others: {some_of(changed)}.",
@@ -115,15 +117,15 @@ def demand_one_version(reports: Iterable[Report]) -> None:
         )
 
 
-def _without_report(result: Any, reports: list[Report]) -> Any:
+def _without_account(result: Any, accounts: list[Mapping[str, Any]]) -> Any:
     """The Runner's result as it would be without ``_Accounted``, in any of its shapes."""
     if isinstance(result, tuple):  # savemetrics: output and metrics
-        return (_without_report(result[0], reports), *result[1:])
+        return (_without_account(result[0], accounts), *result[1:])
     if isinstance(result, dict):
-        reports.append(result["report"])
+        accounts.append(result)
         return result["out"]
     if result.is_ok():  # use_result_type
-        return type(result)(_without_report(result.unwrap(), reports))
+        return type(result)(_without_account(result.unwrap(), accounts))
     return result
 
 

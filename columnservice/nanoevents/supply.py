@@ -146,7 +146,7 @@ class Supply:
                 said = told.get("recipes", {})
                 bound = [c.name for c in columns if c.counts_of is None or c.name in said]
                 demand_same(self._offer.pin, dataset, where.uuid, path, bound, told)
-            LEDGER.used(url, dataset, where.uuid, path, columns, told)
+            LEDGER.used(url, dataset, where.uuid, path, columns, told, self._offer.key)
         if not all(evidence.verified for _, evidence in held.values()):
             warn_once(
                 f"{url} {dataset} unverified",

@@ -12,7 +12,7 @@ from coffea import processor
 from coffea.nanoevents import NanoAODSchema
 from coffea.nanoevents.trace import trace
 
-from columnservice.client.report import Fetched, Ledger
+from columnservice.client.report import LEDGER, Fetched, Ledger
 from columnservice.errors import (
     NotAllowed,
     ProofMismatch,
@@ -21,8 +21,8 @@ from columnservice.errors import (
     TransportError,
     UnknownDataset,
 )
-from columnservice.model import Column, Member
-from columnservice.nanoevents.running import demand_one_version, named_datasets
+from columnservice.model import Column, Member, plain
+from columnservice.nanoevents.running import _Accounted, demand_one_version, named_datasets
 
 from .small import ROWS, remote_columns, serve_small, write_small
 
@@ -231,13 +231,103 @@ def test_two_versions_that_came_to_different_processes_are_noticed_in_the_end():
         noted = Ledger()
         told = {"take": "t", "recipes": recipes, "derived": {"iso": ["x"], "unused": ["rho"]}}
         noted.fetched("http://here", Fetched("nano", "u", 0, 5, 10, 1.0, provenance=told))
-        columns = [Column(name, (Member("", "float32"),), 0) for name in ("iso", "rho")]
-        noted.used("http://here", "nano", "u", "/data/x.root", columns, told)
-        return noted.report("http://here")
+        noted.used("http://here", "nano", "u", "/data/x.root", columns_named("iso", "rho"), told)
+        return noted.computed("")
 
     first = chunk(iso=["1"], rho=["r15"], x=["1"], unused=["1"])
+    assert first == {("nano", "iso", "1")}
     demand_one_version([])
-    demand_one_version([first, first, chunk(iso=["1"], rho=["r17"], x=["1"], unused=["2"])])
+    demand_one_version([*first, *first, *chunk(iso=["1"], rho=["r17"], x=["1"], unused=["2"])])
     with pytest.raises(ProvenanceChanged, match=r"than others: iso of nano\.") as caught:
-        demand_one_version([first, chunk(iso=["2"], rho=["r15"], x=["1"], unused=["1"])])
+        demand_one_version([*first, *chunk(iso=["2"], rho=["r15"], x=["1"], unused=["1"])])
     assert not isinstance(caught.value, TransportError)
+
+
+def columns_named(*names):
+    return [Column(name, (Member("", "float32"),), 0) for name in names]
+
+
+@pytest.fixture
+def ledger():
+    LEDGER.renew()
+    yield LEDGER
+    LEDGER.renew()
+
+
+def one_chunk(run, *given, fails=False):
+    """A run of one chunk in this process, which is given columns with what a service told."""
+
+    def work(_):
+        for told, *names in given:
+            LEDGER.used("http://here", "nano", "u", "/x.root", columns_named(*names), told, run)
+        if fails:
+            raise OSError("a bug of the user")
+        return len(given)
+
+    found = _Accounted(work, "http://here", run).process(None)
+    demand_one_version(found["computed"])
+    return found["report"].record["datasets"]["nano"]["recipes"]
+
+
+def told_of(iso, take="t"):
+    return {
+        "take": take,
+        "recipes": {"iso": [iso], "slim": ["s"], "pt": ["p"]},
+        "derived": {"iso": ["pt"], "slim": ["pt"]},
+    }
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("turn", [1, -1])
+def test_what_came_with_an_old_version_is_used_beside_the_new_one(ledger, turn):
+    """``slim`` did not change and stays in memory; the reply that it came with held old ``iso``."""
+    assert one_chunk("1", (told_of("v1"), "iso", "slim"))["iso"] == ["v1"]
+    for run in "23":
+        given = [(told_of("v2"), "iso"), (told_of("v1"), "slim")][::turn]
+        assert one_chunk(run, *given) == {"iso": ["v2"], "slim": ["s"], "pt": ["p"]}
+
+
+@pytest.mark.fast
+def test_what_a_process_was_given_in_an_earlier_run_is_not_held_against_a_later_one(ledger):
+    with pytest.raises(OSError, match="a bug"):
+        one_chunk("1", (told_of("v1"), "iso"), fails=True)
+    one_chunk("2", (told_of("v2"), "iso"))
+    ahead = Fetched("nano", "u", 5, 9, 1, 0.0, ahead=True, provenance=told_of("v2", "later"))
+    ledger.fetched("http://here", ahead)
+    assert one_chunk("3", (told_of("v3"), "iso"))["iso"] == ["v3"]
+    with pytest.raises(ProvenanceChanged, match="iso of nano"):
+        one_chunk("4", (told_of("v3"), "iso"), (told_of("v4"), "iso"))
+
+
+@pytest.mark.fast
+def test_runs_that_ended_long_ago_are_forgotten():
+    noted = Ledger()
+    for run in range(40):
+        told = told_of(str(run))
+        noted.used("http://here", "nano", "u", "/x.root", columns_named("iso"), told, str(run))
+    assert noted.computed("39") == {("nano", "iso", "39")}
+    assert noted.computed("1") == set()
+
+
+def test_a_column_that_is_redefined_between_two_runs_is_given_to_the_second(small, service):
+    def define(recipe, value):
+        made = {"rho": [recipe * 8], "npu": ["same" * 8]}
+        small.served.made = {n: {"recipes": d, "inputs": ["good"]} for n, d in made.items()}
+        derived = {"rho": ["good"], "npu": ["good"]}
+        small.served.provenance = {"take": "t", "recipes": made, "derived": derived}
+        small.table.values["rho"] = plain(np.full(ROWS, value))
+
+    def work(events):
+        return {"npu": int(ak.sum(events.npu)), "rho": float(ak.sum(events.rho))}
+
+    metadata = {"columnservice": "small"}
+    fileset = {"d": {"files": {str(small.path): "Events"}, "metadata": metadata}}
+    define("v1", 1.0)
+    first = service.run(runner(), fileset, work, prefetch=["npu", "rho"])
+    for value in (2.0, 3.0):
+        define(f"v{value}", value)
+        service.report(clear=True)
+        found = service.run(runner(), fileset, work)
+        assert found == {"npu": first["npu"], "rho": value * ROWS}
+        recipes = service.report().record["datasets"]["small"]["recipes"]
+        assert recipes["rho"] == [f"v{value}" * 8]
