@@ -12,13 +12,13 @@ from benchmarks import registry
 from benchmarks.__main__ import main
 from benchmarks.measure import Row
 
-# Rooms with servers take minutes even at tiny size: `make soak` runs them.
-SERVERS = ("warm", "cold", "analysis", "clients", "growth")
+# These take long even at tiny size: `make soak` runs them.
+LONG = ("warm", "cold", "analysis", "clients", "growth", "joins")
 ROOMS = [
     pytest.param(
         room,
         id=room.module,
-        marks=pytest.mark.soak if room.module.rpartition(".")[2] in SERVERS else (),
+        marks=pytest.mark.soak if room.module.rpartition(".")[2] in LONG else (),
     )
     for room in registry.ROOMS
 ]

@@ -123,7 +123,7 @@ def test_a_task_without_progress_fails_naming_file_and_seconds_and_costs_its_pro
 @pytest.fixture
 def patient_team(tmp_path):
     """Workers whose deadline leaves time for other tasks meanwhile, however busy the machine is."""
-    with crew(tmp_path / "home", deadline_seconds=10) as made:
+    with crew(tmp_path / "home", deadline_seconds=7) as made:
         yield made
 
 
