@@ -130,8 +130,11 @@ class Asking:
         names = [c.name for c in self.columns]
         reply = self.service.fetch(self.dataset, uuid, start, stop, names)
         where, remedy = f"Dataset {self.dataset!r}", "Nothing was written. Run the command again."
-        self.makings.demand_same(names, reply.provenance, where, remedy)
+        self.makings.demand_same(names, reply.provenance, where, remedy, self._makings_now)
         return reply
+
+    def _makings_now(self) -> Makings:
+        return self.service.catalogue(self.dataset).makings
 
 
 def write_fetched(

@@ -6,11 +6,12 @@ two are compared. Knows names and digests; neither HTTP nor arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from columnservice.errors import ProvenanceChanged
+from columnservice.errors import ProvenanceChanged, TransportError
 from columnservice.model import digest_of
 
 _KEPT_CHARACTERS = 12
@@ -56,6 +57,9 @@ class Makings:
     inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parents: str = ""
     _versions: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _later: dict[str, frozenset[str]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Makings:
@@ -109,24 +113,49 @@ class Makings:
             for name in behind(names, told.get("derived", {}))
             if name in self.recipes
             and name in now
-            and not {*_short(now[name])} <= {*self.recipes[name]}
+            and not {*_short(now[name])} <= self._known(name)
         ]
 
+    def _known(self, name: str) -> frozenset[str]:
+        return self._later.get(name) or frozenset(self.recipes[name])
+
+    def _learn(self, now: Makings) -> None:
+        """Take over what was added to a later list, for Columns that lost nothing in it."""
+        for name in self.recipes.keys() & now.recipes.keys():
+            computed = name in self.inputs or name in now.inputs
+            if not computed and self._known(name) <= {*now.recipes[name]}:
+                self._later[name] = frozenset(now.recipes[name])
+
     def demand_same(
-        self, names: Iterable[str], told: Mapping[str, Any], where: str, remedy: str
+        self,
+        names: Iterable[str],
+        told: Mapping[str, Any],
+        where: str,
+        remedy: str,
+        ask: Callable[[], Makings],
     ) -> None:
         """Refuse what is made otherwise than the list of Columns said.
+
+        A layout of files that became known after the list is no change: files of a manifest are
+        opened by the first request for them. Where such a one may be the reason, the list is asked
+        for once more, and what it has gained is remembered here.
 
         Args:
             names: of Columns in a reply.
             told: ``Reply.provenance``.
             where: the file and Dataset, for the message.
             remedy: what to do.
+            ask: fetches what the list says now.
 
         Raises:
             ProvenanceChanged: it is.
         """
+        names = list(names)
         changed = self.changed(names, told)
+        if changed and not any(n in self.inputs or n in told.get("derived", {}) for n in changed):
+            with suppress(TransportError):  # then nobody says that it is the same
+                self._learn(ask())
+            changed = self.changed(names, told)
         if changed:
             verb = "is" if len(changed) == 1 else "are"
             raise ProvenanceChanged(

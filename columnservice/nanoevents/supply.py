@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.client.fetching import DataRequest, progress
+from columnservice.client.makings import Makings
 from columnservice.client.pins import demand_same
 from columnservice.client.reply import Reply
 from columnservice.client.report import LEDGER
@@ -115,6 +116,7 @@ class Supply:
             wanted = [n for n in names if n not in held] or [self._cheapest()]
             more = self._expected() if not explicit and not held else []
             evidence, values = self._fetch(where, wanted, more)
+            self._demand_as_listed([n for n in wanted if n in self._offered], evidence)
             self._memory(where, evidence).keep(where, evidence, self._lasting(evidence, values))
             held = {**self._recall(where), **{n: (v, evidence) for n, v in values.items()}}
         if not explicit:
@@ -139,8 +141,7 @@ class Supply:
         path = self._local.path
         for evidence, columns in replies.values():
             asked, told = [column.name for column in columns], evidence.provenance
-            where_it_is = f"{path} (dataset {dataset!r})"
-            self._catalogue.makings.demand_same(asked, told, where_it_is, _BEGIN_ANEW)
+            self._demand_as_listed(asked, evidence)
             if self._offer.pin is not None:
                 # counts that nobody asked for come with their lists, and their Recipe does not
                 said = told.get("recipes", {})
@@ -153,6 +154,20 @@ class Supply:
                 f"Columns of dataset {dataset!r} are unverified: nobody could be asked whether its "
                 "parent files are unchanged.",
             )
+
+    def _demand_as_listed(self, names: Iterable[str], evidence: Evidence) -> None:
+        """Refuse what is made otherwise than when the analysis began.
+
+        Raises:
+            ProvenanceChanged: it is.
+        """
+
+        def ask() -> Makings:
+            return self._offer.service.catalogue(self.source.dataset).makings
+
+        where = f"{self._local.path} (dataset {self.source.dataset!r})"
+        told = evidence.provenance
+        self._catalogue.makings.demand_same(names, told, where, _BEGIN_ANEW, ask)
 
     def _lasting(self, evidence: Evidence, values: Mapping[str, Ragged]) -> dict[Made, Ragged]:
         """What of a reply may be remembered: Columns that are what their list says."""

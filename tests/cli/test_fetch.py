@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import awkward as ak
 import numpy as np
@@ -102,6 +103,11 @@ def test_rows_of_other_events_are_refused():
 @pytest.mark.fast
 def test_a_column_that_is_defined_anew_meanwhile_is_never_written_behind_the_old_one():
     class Changing:
+        lists = ("new",)
+
+        def catalogue(self, _dataset):
+            return SimpleNamespace(makings=Makings({"rho": self.lists}))
+
         def fetch(self, _dataset, _uuid, start, stop, _names):
             told = {"recipes": {"rho": ["old" if start < 8 else "new"]}}
             data = wire.encode_batch([], {}, np.ones(stop - start, bool))
@@ -116,12 +122,21 @@ def test_a_column_that_is_defined_anew_meanwhile_is_never_written_behind_the_old
     local = Local(FileLocation("/f.root", ("/f.root",), "Events"), "nanoaod", "u", 12)
     listed = Makings({"rho": ("old",)})
     asking = Asking(Changing(), "nano", [Column("rho", FLOAT, 0)], listed)
-    with pytest.raises(ProvenanceChanged, match="rho is made otherwise") as caught:
+
+    def write():
         write_fetched(
             asking, None, local, [(0, 4), (4, 8), (8, 12)], lambda r: written.append(r.start)
         )
+
+    with pytest.raises(ProvenanceChanged, match="rho is made otherwise") as caught:
+        write()
     assert written == [0, 4]
     assert "Run the command again" in caught.value.remedy
+    # the same with a layout that became known meanwhile, while the old one is there as ever
+    Changing.lists = ("new", "old")
+    written.clear()
+    write()
+    assert written == [0, 4, 8]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from columnservice.client.makings import Makings, behind, some_of
+from columnservice.errors import ProvenanceChanged, Unreachable
 
 pytestmark = pytest.mark.fast
 
@@ -62,6 +63,77 @@ def test_where_either_side_says_nothing_nothing_is_concluded():
     assert KNOWN.changed(["Muon_pt", "nPF"], {}) == []
     assert KNOWN.changed(["nPF"], told(nPF=["9" * 32])) == []
     assert Makings().changed(["Muon_pt"], told(Muon_pt=["9" * 32])) == []
+
+
+class Service:
+    """What a list of Columns says when it is asked for again, and how often it was."""
+
+    def __init__(self, **recipes: str) -> None:
+        self.recipes, self.asked = recipes, 0
+
+    def __call__(self) -> Makings:
+        self.asked += 1
+        columns = [
+            {**c, "recipes": [d * 32 for d in self.recipes[c["name"]]]}
+            if c["name"] in self.recipes
+            else c
+            for c in DOCUMENT["columns"]
+        ]
+        return Makings.of({**DOCUMENT, "columns": columns})
+
+
+def demand(makings: Makings, service: Service, name: str, **recipes: str) -> None:
+    said = told(**{n: [d * 32 for d in digests] for n, digests in recipes.items()})
+    makings.demand_same([name], said, "/x.root", "Begin anew.", service)
+
+
+def test_a_layout_that_became_known_later_is_no_change_and_is_asked_about_once():
+    makings, service = Makings.of(DOCUMENT), Service(Muon_pt="126", PF_pt="36")
+    demand(makings, service, "Muon_pt", Muon_pt="1")
+    assert service.asked == 0
+    for _ in range(3):
+        demand(makings, service, "Muon_pt", Muon_pt="26")
+        demand(makings, service, "Muon_iso", Muon_pt="6", PF_pt="6", Muon_iso="4")
+    assert service.asked == 1
+    assert makings.changed(["Muon_pt"], told(Muon_pt=["6" * 32])) == []
+    service.recipes["Muon_pt"] = "1267"
+    demand(makings, service, "Muon_pt", Muon_pt="7")
+    assert service.asked == 2
+    copy = Makings.from_json(makings.to_json())
+    demand(copy, service, "Muon_pt", Muon_pt="7")
+    assert service.asked == 3
+
+
+@pytest.mark.parametrize("now", ["6", "16", "12", "127"])
+def test_a_column_that_lost_a_digest_or_has_one_that_nobody_lists_is_changed(now):
+    service = Service(Muon_pt=now)
+    with pytest.raises(ProvenanceChanged, match="Muon_pt is made otherwise"):
+        demand(Makings.of(DOCUMENT), service, "Muon_pt", Muon_pt="6")
+    assert service.asked == 1
+
+
+def test_what_was_learnt_later_must_stay_too():
+    makings, service = Makings.of(DOCUMENT), Service(Muon_pt="126")
+    demand(makings, service, "Muon_pt", Muon_pt="6")
+    service.recipes["Muon_pt"] = "127"
+    with pytest.raises(ProvenanceChanged, match="Muon_pt"):
+        demand(makings, service, "Muon_pt", Muon_pt="7")
+
+
+def test_computed_columns_are_never_asked_about_and_a_silent_service_vouches_for_nothing():
+    service = Service(Muon_iso="46", PF_pt="36")
+    with pytest.raises(ProvenanceChanged, match="Muon_iso"):
+        demand(Makings.of(DOCUMENT), service, "Muon_iso", Muon_iso="6", PF_pt="6")
+    with pytest.raises(ProvenanceChanged, match="nGood"):  # read when this began
+        demand(Makings({"nGood": ("5" * 12,)}), service, "nGood", nGood="6")
+    assert service.asked == 0
+
+    def silent() -> Makings:
+        raise Unreachable("http://here does not answer.")
+
+    with pytest.raises(ProvenanceChanged, match="Muon_pt") as caught:
+        demand(Makings.of(DOCUMENT), silent, "Muon_pt", Muon_pt="6")
+    assert caught.value.__context__ is None
 
 
 def test_what_some_columns_need_is_kept_and_travels_as_json():

@@ -149,6 +149,50 @@ def test_files_of_different_layouts_are_made_differently_and_rightly(small, serv
         opened(small, service)["PFCands_pt"].array()
 
 
+@pytest.fixture
+def new_layout(small):
+    """A file of a parent is opened for the first time; its layout was not known before."""
+
+    def come(*recipes: str, here: str) -> None:
+        small.served.made["PFCands_pt"]["recipes"] = [r * 8 for r in recipes]
+        small.served.provenance["recipes"]["PFCands_pt"] = [here * 8]
+
+    return come
+
+
+def test_a_layout_that_became_known_meanwhile_is_no_change(
+    small, service, server, define, new_layout
+):
+    tree = opened(small, service, read_ahead=False)
+    tree["PFCands_pt"].array(entry_stop=10)
+    lists = []
+
+    def answer(request):
+        if request.path.endswith("/columns"):
+            lists.append(request.path)
+
+    server.answer = answer
+    new_layout("r15", "r17", "r18", here="r18")
+    for start in range(10, ROWS, 5):
+        for _ in range(2):
+            tree["PFCands_pt"].array(entry_start=start, entry_stop=start + 5)
+    assert len(lists) == 1
+    assert [r.rows for r in server.data_requests] == [
+        (0, 10),
+        *((a, min(a + 5, ROWS)) for a in range(10, ROWS, 5)),
+    ]
+    new_layout("r15", "r18", "r19", here="r19")
+    MEMORY.clear()
+    with pytest.raises(ProvenanceChanged, match="PFCands_pt"):
+        tree["PFCands_pt"].array()
+
+
+def test_other_processes_learn_of_a_new_layout_themselves(small, service, define, new_layout):
+    options = service.nanoevents(BaseSchema, dataset="small")
+    new_layout("r15", "r17", "r18", here="r18")
+    assert _elsewhere(options, small.path, "PFCands_pt") != "ProvenanceChanged"
+
+
 def test_a_parent_that_is_replaced_between_two_columns_of_a_range_is_noticed(small, service):
     def joined(size):
         parents = [{"lfn": "/store/m.root", "uuid": "m", "size_bytes": size, "servers": []}]
@@ -163,31 +207,31 @@ def test_a_parent_that_is_replaced_between_two_columns_of_a_range_is_noticed(sma
     assert len(opened(small, service)["npu"].array()) == ROWS
 
 
-def _in_another_process(options, path, answers):
+def _in_another_process(options, path, name, answers):
     import uproot
 
     try:
-        found = uproot.open(path, **options["uproot_options"])["Events"]["rho"].array()
+        found = uproot.open(path, **options["uproot_options"])["Events"][name].array()
         answers.put(found.to_list()[0])
     except AlignmentError as error:
         answers.put(error.code)
 
 
+def _elsewhere(options, path, name):
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    job = context.Process(target=_in_another_process, args=(options, path, name, answers))
+    job.start()
+    found = answers.get(timeout=120)
+    job.join()
+    return found
+
+
 def test_other_processes_compare_with_what_the_analysis_began_with(small, service, define):
     options = service.nanoevents(BaseSchema, dataset="small")
-    context = multiprocessing.get_context("spawn")
-
-    def elsewhere():
-        answers = context.Queue()
-        job = context.Process(target=_in_another_process, args=(options, small.path, answers))
-        job.start()
-        found = answers.get(timeout=120)
-        job.join()
-        return found
-
-    assert elsewhere() == 1.0
+    assert _elsewhere(options, small.path, "rho") == 1.0
     define("b", 2.0)
-    assert elsewhere() == "ProvenanceChanged"
+    assert _elsewhere(options, small.path, "rho") == "ProvenanceChanged"
 
 
 @pytest.mark.parametrize("named", [True, False])
