@@ -22,10 +22,18 @@ from columnservice.formats.products import (
     ProductName,
     clean,
     own_parts,
+    parse_product,
     reading_cost,
 )
 from columnservice.formats.stores import key_of, store_parameters
-from columnservice.formats.triggers import NOT_THERE, PATHS, bits, is_trigger_results, paths
+from columnservice.formats.triggers import (
+    NOT_THERE,
+    PATHS,
+    bits,
+    is_trigger_results,
+    path_of,
+    paths,
+)
 from columnservice.formats.wholes import classes_of, whole_labels
 from columnservice.model import BY_LABEL, BranchRead, Column, Member, OfferedColumn, Recipe
 
@@ -47,11 +55,27 @@ _TYPES = {
 _TOLD_BY_LABEL = {kind.decode for kind in MEMBERS.values()}
 
 
+def product_of(column: Column) -> ProductName | None:
+    """The product whose branch a Column is read from, however the Column is called."""
+    parsed = parse_product(column.source.partition("/")[0])
+    return None if parsed is None else parsed[0]
+
+
 def meaning(offered: OfferedColumn) -> str:
-    """Which member a value under a label stands in, and the label; empty for all other Columns."""
+    """What a Column stands for whose name is data; empty for all other Columns.
+
+    Of a value under a label the member that it stands in, and the label; of a trigger path its name
+    without the version, and the process; of trigger results by number the process.
+    """
     recipe = offered.recipe
     if recipe is None:
         return ""
+    if recipe.decode == "trigger_path":
+        told = path_of(offered.column)
+        return "" if told is None else f"path {told[0]} of process {told[1]}"
+    if recipe.decode in ("trigger_bits", "trigger_counts"):
+        product = product_of(offered.column)
+        return "" if product is None else f"trigger results of process {product.process}"
     names = [name for name, _ in recipe.parameters]
     decode = next((name[1:] for name in names if name.startswith(">")), recipe.decode)
     label = [name for name in names if not name.startswith(("#", ">"))]

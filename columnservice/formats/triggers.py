@@ -6,6 +6,7 @@ Knows the bytes of ``edm::TriggerResults`` and the menus of the file; neither re
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,9 @@ HLT_PATHS = ("HLT", "DST_", "AlCa_", "MC_", "L1_", "Dataset_")
 # paths is told.
 NOT_THERE, PATHS = -1.0, ".paths"
 _VERSION = re.compile(r"_v\d+$")
+# How a path's Column says which it is (``paths`` writes it, ``path_of`` reads it).
+_DOC = "whether {} of process {} accepted the event"
+_TOLD = re.compile(_DOC.format("([^ ,]+)(?:, [^ ,]+)*", "([^ ]+)"))
 
 
 @dataclass(frozen=True)
@@ -112,13 +116,23 @@ def trigger_path(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
 def _public(menus: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Path → its name without the version (``HLT_IsoMu24_v4`` → ``HLT_IsoMu24``), as in NanoAOD.
 
-    Paths of one menu that differ in their version only keep it.
+    Paths that differ in their version only keep it in all menus, if one menu has several of them:
+    without it, a name would leave out those that another menu has under other names.
     """
-    plain_names = {path: _VERSION.sub("", path) for paths in menus.values() for path in paths}
-    for paths in menus.values():
-        bare = [plain_names[path] for path in paths]
-        plain_names |= {path: path for path in paths if bare.count(plain_names[path]) > 1}
-    return plain_names
+    bare = {path: _VERSION.sub("", path) for paths in menus.values() for path in paths}
+    several = {
+        name
+        for paths in menus.values()
+        for name, count in Counter(bare[path] for path in paths).items()
+        if count > 1
+    }
+    return {path: path if name in several else name for path, name in bare.items()}
+
+
+def path_of(column: Column) -> tuple[str, str] | None:
+    """(path without its version, process) that a Column tells of; None if it is no path's."""
+    told = _TOLD.fullmatch(column.doc)
+    return None if told is None else (_VERSION.sub("", told[1]), told[2])
 
 
 def is_trigger_results(leaf: Leaf) -> bool:
@@ -180,7 +194,7 @@ def paths(
         listed_as = ", ".join(path for path in public if public[path] == name)
         column = Column(
             chosen, (Member("", "bool"),), 0, collection if field else None, field or None,
-            doc=f"whether {listed_as} of process {process} accepted the event", source=leaf.path,
+            doc=_DOC.format(listed_as, process), source=leaf.path,
         )  # fmt: skip
         reads = (BranchRead(leaf.path, raw=True),)
         yield OfferedColumn(column, Recipe(chosen, reads, "trigger_path", tuple(numbers)))

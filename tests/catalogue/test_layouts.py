@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from columnservice.catalogue.columns import columns_of, merged
 from columnservice.catalogue.indexing import index_file
 from columnservice.catalogue.layouts import completed, layouts_of, recipes_of
 from columnservice.formats import apply, labelsought
+from columnservice.formats.byname import path_stores, product_of, results
+from columnservice.formats.discovery import Refused
+from columnservice.formats.places import Names
+from columnservice.formats.products import Leaf, Product, ProductName, base_names
+from columnservice.formats.triggers import TYPE
 from columnservice.model import BranchRead, ColumnSet, Dataset, OfferedColumn, Recipe
 from columnservice.reader import FilePool, location_of, read_rows
 from tests.catalogue.conftest import offered
@@ -20,6 +28,7 @@ from tests.catalogue.conftest import offered
 pytestmark = pytest.mark.fast
 
 MENU, OTHER = "ab" * 16, "cd" * 16
+HLT_RESULTS = "edmTriggerResults_TriggerResults__HLT./obj"
 
 
 def store(name: str, source: str, unlisted: str = "", reason: str = "", *menus) -> OfferedColumn:
@@ -33,6 +42,12 @@ def store(name: str, source: str, unlisted: str = "", reason: str = "", *menus) 
 def label(name: str, source: str, decode: str, *parameters) -> OfferedColumn:
     made = offered(name, source=source)
     return replace(made, recipe=Recipe(name, (BranchRead(source, raw=True),), decode, parameters))
+
+
+def path(name: str, source: str, process: str, *parameters) -> OfferedColumn:
+    made = label(name, source, "trigger_path", *parameters)
+    doc = f"whether {name}_v1 of process {process} accepted the event"
+    return replace(made, column=replace(made.column, doc=doc))
 
 
 def names(layout: ColumnSet) -> list[str]:
@@ -90,7 +105,7 @@ def test_a_name_that_means_two_labels_is_refused_and_says_so(catalogue):
     columns = {o.column.name: o for o in merged(completed([(both, 1), (one, 1)]), "parent")}
     assert columns["Tau_a_b"].recipe is None
     assert columns["Tau_a_b"].column.reason == (
-        "it stands for different labels in different files: tauIDs_ a:b, tauIDs_ a_b"
+        "it stands for different things in different files: tauIDs_ a:b, tauIDs_ a_b"
     )
     assert columns["Tau_c"].column.support == "ok"
     # the other name means one label everywhere
@@ -120,11 +135,11 @@ def test_a_store_of_another_kind_or_name_gets_nothing_and_no_name_is_given_twice
 
 def test_a_file_without_menus_gets_those_of_all_others():
     def menu(hashed, number):
-        path = (hashed, float(number)), (f"{hashed}.paths", 9.0)
-        return store("bits", "b"), label("HLT_x", "b", "trigger_path", *path)
+        numbers = (hashed, float(number)), (f"{hashed}.paths", 9.0)
+        return store("bits", HLT_RESULTS), path("HLT_x", HLT_RESULTS, "HLT", *numbers)
 
     one, two = ColumnSet("a" * 32, menu(MENU, 3)), ColumnSet("c" * 32, menu(OTHER, 5))
-    bare = ColumnSet("b" * 32, (store("bits", "b", "trigger_path"),))
+    bare = ColumnSet("b" * 32, (store("bits", HLT_RESULTS, "trigger_path"),))
     *_, (filled, _) = completed([(one, 1), (two, 1), (bare, 1)])
     assert dict(filled.columns[1].recipe.parameters) == {
         MENU: 3, f"{MENU}.paths": 9, OTHER: 5, f"{OTHER}.paths": 9,
@@ -135,17 +150,18 @@ def menu_layout(digest, hashed, *paths):
     """A file with one menu of nine paths, some of them by name and number."""
     lacking = (hashed, -1.0), (f"{hashed}.paths", 9.0)
     made = [
-        label(name, "b", "trigger_path", (hashed, float(number)), (f"{hashed}.paths", 9.0))
+        path(name, HLT_RESULTS, "HLT", (hashed, float(number)), (f"{hashed}.paths", 9.0))
         for name, number in paths
     ]
-    return ColumnSet(digest * 32, (store("bits", "b", "trigger_path", "by path", *lacking), *made))
+    bits = store("bits", HLT_RESULTS, "trigger_path", "by path", *lacking)
+    return ColumnSet(digest * 32, (bits, *made))
 
 
 def test_a_path_that_the_menus_of_a_file_lack_is_read_as_not_in_the_menu():
     """As in one file with two menus; only its own menus are known there."""
     one = menu_layout("a", MENU, ("HLT_x", 3), ("HLT_y", 4))
     two = menu_layout("c", OTHER, ("HLT_x", 5))
-    bare = ColumnSet("b" * 32, (store("bits", "b", "trigger_path"),))
+    bare = ColumnSet("b" * 32, (store("bits", HLT_RESULTS, "trigger_path"),))
     layouts = completed([(one, 1), (two, 1), (bare, 1)])
     of_one, of_two, of_bare = (
         {o.column.name: o.recipe and dict(o.recipe.parameters) for o in layout.columns}
@@ -159,6 +175,156 @@ def test_a_path_that_the_menus_of_a_file_lack_is_read_as_not_in_the_menu():
     assert {offered_of_all[name].support for name in ("HLT_x", "HLT_y")} == {"ok"}
 
 
+def results_layout(digest, **processes) -> ColumnSet:
+    """What a file offers whose TriggerResults of each process have those menus, by their hash."""
+    found = []
+    for process in processes:
+        branch = f"edmTriggerResults_TriggerResults__{process}."
+        name = ProductName("edmTriggerResults", "TriggerResults", "", process)
+        leaf = Leaf(f"{branch}/obj", "obj", None, Refused("whole"), TYPE)
+        found.append(Product(branch, name, (leaf,)))
+    bases, taken, columns = base_names(found), Names(), []
+    for product in found:
+        base = taken.column(bases[product.name])
+        made = {"obj": offered(base, support="unsupported", source=product.leaves[0].path)}
+        columns += path_stores(product, made, processes)
+    return ColumnSet(digest * 32, (*columns, *results(found, bases, processes, taken)))
+
+
+def support_of(*layouts: ColumnSet) -> dict[str, str]:
+    """Column name → why it is not delivered, of all trigger paths; "ok" where it is."""
+    told = {o.column.name for one in layouts for o in one.columns if o.column.doc[:7] == "whether"}
+    found = merged(completed([(one, 1) for one in layouts]), "parent")
+    return {
+        o.column.name: o.column.reason or o.column.support for o in found if o.column.name in told
+    }
+
+
+ABSENT = "absent from 1 of 2 files"
+
+
+def test_a_path_that_a_file_has_under_another_name_is_not_false_there():
+    """One of two paths of a name is called after its process; in a file without the other not."""
+    both = results_layout("a", RECO={MENU: ("Flag_g",)}, PAT={OTHER: ("Flag_g", "step")})
+    one = results_layout("b", PAT={OTHER: ("Flag_g", "step")})
+    (_, _), (filled, _) = completed([(both, 1), (one, 1)])
+    assert "Flag_g_pPAT" not in names(filled)
+    found = support_of(both, one)
+    assert found["Flag_g_pPAT"] == found["TriggerResultsPAT_step"] == ABSENT
+    assert found["TriggerResults_step"] == ABSENT
+    assert found["Flag_g"] == (
+        "it stands for different things in different files: path Flag_g of process PAT, "
+        "path Flag_g of process RECO"
+    )
+    # a file without menus may hold events of the menu that lists it, under either name
+    bare = results_layout("c", PAT={})
+    third = completed([(both, 1), (one, 1), (bare, 1)])[2][0]
+    assert not {"Flag_g", "Flag_g_pPAT"} & set(names(third))
+
+
+def test_no_path_is_false_in_a_file_without_results_of_its_process():
+    hlt = results_layout("a", HLT={MENU: ("HLT_X_v5",)})
+    pat = results_layout("b", PAT={OTHER: ("Flag_g",)})
+    found = support_of(hlt, pat)
+    assert found["HLT_X"] == found["Flag_g"] == ABSENT
+    assert found["TriggerResultsBits"] == (
+        "it stands for different things in different files: trigger results of process HLT, "
+        "trigger results of process PAT"
+    )
+    again = results_layout("c", HLT2={OTHER: ("HLT_X_v5",)})
+    found = support_of(hlt, again)
+    assert found["HLT_X"] == found["TriggerResults_HLT_X"] == ABSENT
+    # nor do events of another process come by their menu
+    without = results_layout("d", HLT2={})
+    assert "HLT_X" not in names(completed([(hlt, 1), (without, 1)])[1][0])
+
+
+def test_versions_of_one_path_are_not_false_under_each_others_names():
+    several = results_layout("a", HLT={MENU: ("HLT_X_v5", "HLT_X_v6", "HLT_Y_v1")})
+    one = results_layout("b", HLT={OTHER: ("HLT_X_v5", "HLT_Z_v1")})
+    found = support_of(several, one)
+    assert {found[name] for name in ("HLT_X", "HLT_X_v5", "HLT_X_v6")} == {ABSENT}
+    assert found["HLT_Y"] == found["HLT_Z"] == "ok"
+    bare = completed([(several, 1), (one, 1), (results_layout("c", HLT={}), 1)])[2][0]
+    assert {n for n in names(bare) if n.startswith("HLT_")} == {"HLT_Y", "HLT_Z"}
+
+
+PATHS_SEEN = ("HLT_X_v5", "HLT_X_v6", "HLT_Y_v1", "Flag_g", "step")
+menus_of_files = st.lists(
+    st.dictionaries(
+        st.sampled_from(("HLT", "PAT", "HLT2")),
+        st.dictionaries(
+            st.sampled_from((MENU, OTHER)), st.permutations(PATHS_SEEN).map(lambda p: p[:3]),
+            max_size=2,
+        ),
+        min_size=1,
+    ),
+    min_size=2, max_size=3,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(menus_of_files)
+def test_every_path_is_read_in_every_file_as_its_menus_say(files):
+    """Of any files: a Column that all have is one path of one process, missing in no menu."""
+    # a hash is one menu's everywhere
+    listed = {}
+    for file in files:
+        for process, menus in file.items():
+            for hashed in menus:
+                menus[hashed] = listed.setdefault((process, hashed), tuple(menus[hashed]))
+    layouts = [results_layout(str(i), **file) for i, file in enumerate(files)]
+    filled = completed([(one, 1) for one in layouts])
+    for column in (o.column for o in merged(filled, "parent") if o.recipe):
+        told = [
+            next(o for o in layout.columns if o.column.name == column.name) for layout, _ in filled
+        ]
+        if told[0].recipe.decode != "trigger_path":
+            continue
+        processes = {product_of(o.column).process for o in told}
+        assert len(processes) == 1
+        (process,) = processes
+        numbers = {}
+        for one in told:
+            for hashed, number in one.recipe.parameters:
+                assert numbers.setdefault(hashed, number) == number
+        numbers = {hashed: int(n) for hashed, n in numbers.items() if hashed in (MENU, OTHER)}
+        found = {listed[process, hashed][n] for hashed, n in numbers.items() if n >= 0}
+        bare = {re.sub(r"_v\d+$", "", one) for one in found}
+        assert len(bare) == 1
+        kept = column.name.endswith(("_v5", "_v6"))
+        for hashed, n in numbers.items():
+            if n < 0:
+                meant = found if kept else bare
+                menu = listed[process, hashed]
+                assert not meant & {p if kept else re.sub(r"_v\d+$", "", p) for p in menu}
+
+
+def test_a_label_is_not_mixed_with_a_member_of_its_name():
+    """A file whose objects have a member ``x`` calls the label otherwise."""
+    member = offered("Tau_x", source="s.x_")
+    whole = ColumnSet(
+        "a" * 32,
+        (store("Tau_ids", "s.tauIDs_", "pair_float32"), member,
+         label("Tau_tauIDs_x", "s.tauIDs_", "pair_float32", ("x", 0.0))),
+    )  # fmt: skip
+    lacking = ColumnSet(
+        "b" * 32,
+        (store("Tau_ids", "s.tauIDs_", "pair_float32"),
+         label("Tau_x", "s.tauIDs_", "pair_float32", ("x", 0.0))),
+    )  # fmt: skip
+    layouts = completed([(whole, 1), (lacking, 1)])
+    columns = {o.column.name: o for o in merged(layouts, "parent")}
+    assert columns["Tau_x"].recipe is None
+    assert columns["Tau_x"].column.reason == (
+        "it stands for different things in different files: tauIDs_ x, the branch s.x_"
+    )
+    # the label is looked up in the objects, so its own name gets its values and not NaN
+    assert columns["Tau_tauIDs_x"].column.support == "ok"
+    read = {o.column.name: o.recipe for o in layouts[1][0].columns}["Tau_tauIDs_x"]
+    assert read.parameters == (("x", 0.0),)
+
+
 def test_a_path_of_another_files_menu_is_false_in_real_events(catalogue, twins, data_dir):
     """Real results and their menus, asked for a path that only another file has."""
     first, _ = twins
@@ -167,7 +333,7 @@ def test_a_path_of_another_files_menu_is_false_in_real_events(catalogue, twins, 
     other = ColumnSet(
         "f" * 32,
         (store("TriggerResultsHLT", source, "trigger_path", "by path", (MENU, -1.0)),
-         label("HLT_New", source, "trigger_path", (MENU, 2.0), (f"{MENU}.paths", 9.0))),
+         path("HLT_New", source, "HLT", (MENU, 2.0), (f"{MENU}.paths", 9.0))),
     )  # fmt: skip
     (filled, _), _ = completed([(layout, 1), (other, 1)])
     recipes = {o.column.name: o.recipe for o in filled.columns}

@@ -16,7 +16,7 @@ from columnservice.formats.discovery import Refused
 from columnservice.formats.menus import menus_in, menus_of, path_names
 from columnservice.formats.places import Names
 from columnservice.formats.products import Leaf
-from columnservice.formats.triggers import TYPE, paths
+from columnservice.formats.triggers import TYPE, bits, path_of, paths
 from columnservice.model import BranchRead, Recipe, plain
 from tests.formats.support import RAW, lists
 
@@ -248,6 +248,25 @@ def test_menus_belong_to_the_process_that_names_their_hash():
         A.hex(): 0.0, f"{A.hex()}.paths": 2.0, B.hex(): 0.0, f"{B.hex()}.paths": 1.0
     }  # fmt: skip
     assert dict(offered["TriggerResultsHLT_p"].recipe.parameters)[B.hex()] == -1.0
+
+
+def test_versions_that_one_menu_has_several_of_keep_them_in_all_menus():
+    """Else the path without a version would be False in events of the menu with several."""
+    leaf = Leaf("t", "obj", None, Refused("whole"), TYPE)
+    menus = {"HLT": {A.hex(): ("HLT_x_v5", "HLT_x_v6"), B.hex(): ("HLT_x_v7", "HLT_y_v1")}}
+    found = {o.column.name: o for o in paths("HLT", leaf, "Hlt", menus, Names())}
+    assert list(found) == ["HLT_x_v5", "HLT_x_v6", "HLT_x_v7", "HLT_y"]
+    numbers = dict(found["HLT_x_v7"].recipe.parameters)
+    assert (numbers[A.hex()], numbers[B.hex()]) == (-1.0, 0.0)
+    assert path_of(found["HLT_x_v7"].column) == ("HLT_x", "HLT")
+
+
+def test_a_column_tells_its_path_and_process_and_others_tell_none():
+    leaf = Leaf("t", "obj", None, Refused("whole"), TYPE)
+    menus = {"PAT": {A.hex(): ("Flag_x", "step"), B.hex(): ("Flag_x_v2",)}}
+    made = paths("PAT", leaf, "Pat", menus, Names())
+    assert [path_of(o.column) for o in made] == [("Flag_x", "PAT"), ("step", "PAT")]
+    assert path_of(bits(leaf, "Pat", Names())[1].column) is None
 
 
 def test_names_that_are_taken_are_told_apart():
