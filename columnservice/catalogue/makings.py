@@ -53,13 +53,15 @@ def makings_of(catalogue: Catalogue, dataset: str) -> Mapping[str, tuple[str, ..
 
 
 def parents_state(catalogue: Catalogue, dataset: str) -> str:
-    """A digest that changes with the Files of a Dataset's parent; empty where there is none.
+    """A digest of what the readable Files of a Dataset's parent are; empty where there is none.
+
+    No count of changes: such a one would begin anew with a new catalogue, and repeat.
 
     Raises:
         UnknownDataset: there is none of that name.
     """
     parent = catalogue.dataset(dataset).parent
-    return "" if parent is None else digest_of("parents", catalogue.edition((parent,)))
+    return "" if parent is None else catalogue.identities(parent)
 
 
 def _by_name(layouts: Mapping[str, Mapping[str, Recipe]]) -> Mapping[str, Mapping[Recipe, None]]:

@@ -199,6 +199,10 @@ class Catalogue:
         with self._database.reading() as connection:
             return files.holders(connection, uuid)
 
+    def identities(self, dataset: str) -> str:
+        """A digest of what the readable Files are: the same for the same Files in any catalogue."""
+        return self.derived("identities", (dataset,), lambda: self._read(dataset, files.identities))
+
     def candidates(self, parent: str, lumis: Sequence[LumiRange]) -> tuple[FileRecord, ...]:
         """The Files of a Dataset that may hold events of these luminosity blocks (empty: of any).
 

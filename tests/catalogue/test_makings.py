@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from columnservice.catalogue import makings
+from columnservice.catalogue import files, makings
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.drafting import define
 from columnservice.catalogue.makings import makings_of, parents_state
+from columnservice.catalogue.manifest import ManifestEntry
+from columnservice.errors import FileError
 from columnservice.model import BranchRead, ColumnSet, Dataset, LumiRange
 from tests.catalogue.conftest import offered, record
 
@@ -95,3 +97,49 @@ def test_the_state_of_the_parents_changes_with_their_files_and_not_with_definiti
     nano.record_file("mini", replace(record(1, LUMIS, columnset=PARENT), mtime_seconds=5), PARENT)
     assert parents_state(nano, "nano") != before
     assert parents_state(nano, "mini") == ""
+
+
+def test_the_state_of_the_parents_is_that_of_the_readable_files_and_not_of_changes(nano):
+    before = parents_state(nano, "nano")
+    edition = nano.edition(("mini",))
+    nano.record_file("mini", record(1, LUMIS, columnset=PARENT), PARENT)
+    nano.add_files("mini", ["root://h//new.root"])
+    nano.import_manifest("mini", [ManifestEntry("root://h//later.root", 5, (LUMIS,))])
+    nano.record_failure("mini", "root://h//new.root", FileError("broken."))
+    assert nano.edition(("mini",)) != edition
+    assert parents_state(nano, "nano") == before
+    nano.record_file("mini", record(3, LUMIS, columnset=PARENT), PARENT)
+    more = parents_state(nano, "nano")
+    assert more != before
+    nano.remove_files("mini", [record(3, LUMIS).url])
+    assert parents_state(nano, "nano") == before
+
+
+def test_a_catalogue_that_is_built_anew_has_the_state_of_its_files(make_catalogue):
+    """Its counts of changes begin anew, and say nothing."""
+
+    def state(*records):
+        made = make_catalogue()
+        made.add_dataset(Dataset("mini", "miniaod"))
+        made.add_dataset(Dataset("nano", "nanoaod", "mini"))
+        for found in records:
+            made.record_file("mini", found, PARENT)
+        return made.edition(("mini",)), parents_state(made, "nano")
+
+    one, two, three = (record(n, LUMIS, columnset=PARENT) for n in (1, 2, 3))
+    first = state(one, two)
+    assert state(two, one) == first
+    others = [state(one, three), state(one, replace(two, mtime_seconds=5))]
+    others.append(state(one, replace(two, identity=replace(two.identity, size_bytes=99))))
+    assert {edition for edition, _ in others} == {first[0]}
+    assert len({first[1], *(found for _, found in others)}) == 4
+
+
+def test_the_identities_of_files_are_read_once_for_each_edition(nano, monkeypatch):
+    asked = []
+    identities = files.identities
+    monkeypatch.setattr(files, "identities", lambda c, d: asked.append(1) or identities(c, d))
+    assert len({parents_state(nano, "nano") for _ in range(3)}) == 1
+    nano.record_file("mini", record(3, LUMIS, columnset=PARENT), PARENT)
+    parents_state(nano, "nano")
+    assert len(asked) == 2
