@@ -19,7 +19,12 @@ from typing import Any
 from columnservice.client.makings import behind
 from columnservice.model import Column
 
-FORMAT = 1
+FORMAT = 2
+"""Of the records: digests in those of another one mean other things."""
+
+_MIXED = 0
+"""In place of ``FORMAT``: reports of several were added."""
+
 _COUNTERS = ("requests", "bytes", "seconds", "ahead", "from_disk", "resumed", "unverified")
 _MOST_RUNS = 16
 """How many analyses of one process are told apart; the oldest are forgotten."""
@@ -66,6 +71,8 @@ def _added(one: Any, other: Any, key: str = "") -> Any:
         return _union([*one, *other]) if key == "ranges" else _distinct([*one, *other])
     if key in _COUNTERS:
         return one + other
+    if key == "format":
+        return one if one == other else _MIXED
     return one or other
 
 
@@ -95,6 +102,11 @@ class Report:
         """Names of the columns used: ``service.nanoevents(prefetch=…)`` takes a Report."""
         used = self.record["datasets"].values()
         return list(dict.fromkeys(name for d in used for name in d["columns"]))
+
+    @property
+    def is_of_this_format(self) -> bool:
+        """Whether its digests can be compared with what is noted today."""
+        return bool(self.record.get("format") == FORMAT)
 
     @property
     def requests(self) -> int:

@@ -182,11 +182,17 @@ def make_offer(
 
     Raises:
         RequestError: an unknown Dataset or Column, another value of ``missing``, or a ``pin`` that
-            is no Report.
+            is no Report of today's format.
         TransportError: the service did not answer.
     """
     if pin is not None and not isinstance(pin, Report):
         raise RequestError(f"pin={pin!r} is not a Report.", "Read one with Report.load(path).")
+    if pin is not None and not pin.is_of_this_format:
+        raise RequestError(
+            "The report in pin=… was saved by another version of columnservice: its recipes cannot "
+            "be compared with today's.",
+            "Run once without pin=…, compare the results, and save a new report.",
+        )
     if missing not in MISSING:
         raise RequestError(f"missing={missing!r} is not one of {', '.join(map(repr, MISSING))}.")
     patterns = (columns,) if isinstance(columns, str) else columns

@@ -217,3 +217,17 @@ def test_a_pin_is_a_report(service):
     with pytest.raises(RequestError, match=r"Report.load") as caught:
         service.nanoevents(NanoAODSchema, pin="report.json")
     assert "report.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("old", [{"format": 1}, {"format": 99}])
+def test_a_report_of_another_format_is_refused_as_a_pin_at_once(small, service, server, old):
+    small.served.provenance = TOLD
+    small.tree(service.nanoevents(BaseSchema, dataset="small"))["rho"].array()
+    report = service.report()
+    before = Report({**report.record, **old})
+    for pin in (before, before + report, report + before):
+        with pytest.raises(RequestError, match="another version of columnservice") as caught:
+            service.nanoevents(BaseSchema, dataset="small", pin=pin)
+        assert "without pin=" in caught.value.remedy
+    service.nanoevents(BaseSchema, dataset="small", pin=report + report)
+    service.nanoevents(BaseSchema, dataset="small", prefetch=before)
