@@ -19,13 +19,16 @@ _INDEX = re.compile(r"\wIdx(?![a-z])")
 """Marks the names of Columns that count objects of another collection, as in NanoAOD:
 ``Muon_jetIdx``, ``Jet_muonIdx2``, ``GenPart_genPartIdxMother``."""
 
+_LINK_INDEX = "m_persIndex"
+"""The place in another container, in a link of ATLAS."""
+
 
 def fill_values(column: Column, ragged: Ragged, present: NDArray[np.bool_]) -> Ragged:
     """One item per event, with ``nothing`` where the event is absent."""
     if present.all():
         return ragged
     content = {
-        member: np.where(present, values, nothing(column, values.dtype))
+        member: np.where(present, values, nothing(column, values.dtype, member))
         for member, values in ragged.content.items()
     }
     return Ragged((), content)
@@ -55,22 +58,35 @@ def fill_lists(
         return Ragged((offsets, inner, *ragged.offsets[2:]), ragged.content)
     content = {}
     for member, values in ragged.content.items():
-        content[member] = np.full(len(real), nothing(column, values.dtype), dtype=values.dtype)
+        absent = nothing(column, values.dtype, member)
+        content[member] = np.full(len(real), absent, dtype=values.dtype)
         content[member][real] = values
     return Ragged((offsets,), content)
 
 
-def nothing(column: Column, dtype: np.dtype[Any]) -> Any:
+def nothing(column: Column, dtype: np.dtype[Any], member: str = "") -> Any:
     """The item of a Column in an event without a parent.
 
-    NaN or False; of integers -1 in an index, and for local objects what they have without a match:
-    the smallest number, the largest one without a sign. Other integers are 0.
+    NaN or False; of integers -1 in an index (the largest number without a sign), and for local
+    objects what they have without a match: the smallest number, the largest one without a sign.
+    Other integers are 0.
+
+    Args:
+        column: whose item it is.
+        dtype: of the item.
+        member: of the Column, where it is a record.
     """
     if dtype.kind == "f":
         return dtype.type(np.nan)
-    if dtype.kind == "i" and _INDEX.search(column.name):
+    is_index = _is_index(column.name, member)
+    if dtype.kind == "i" and is_index:
         return dtype.type(-1)
-    if dtype.kind in "iu" and is_of_local_objects(column):
+    if dtype.kind in "iu" and (is_index or is_of_local_objects(column)):
         limits = np.iinfo(dtype)
         return dtype.type(limits.min if dtype.kind == "i" else limits.max)
     return dtype.type(0)
+
+
+def _is_index(name: str, member: str) -> bool:
+    """Whether a Column counts objects of another collection, or this member of it does."""
+    return bool(_INDEX.search(name)) or _LINK_INDEX in (member, name.rpartition(".")[2])

@@ -8,7 +8,7 @@ import pytest
 from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 
 from columnservice.errors import MissingParent, RequestError
-from columnservice.model import Column, Member, local_shape, plain
+from columnservice.model import Column, Member, Ragged, local_shape, plain
 
 from .small import MUONS, PARTS, ROWS
 
@@ -152,17 +152,45 @@ def test_what_a_match_gives_is_there_what_objects_without_a_match_have(holes, se
     assert np.array_equal(values, right, equal_nan=dtype == "float32")
 
 
-@pytest.mark.parametrize(
-    "name", ["Muon_jetIdx", "Muon_jetIdx2", "Muon_genPartIdxMother", "leadIdx"]
-)
-def test_an_index_never_points_to_an_object_of_an_event_without_a_parent(holes, service, name):
+INDICES = {
+    "Muon_jetIdx": ("int16", -1),
+    "Muon_jetIdx2": ("int16", -1),
+    "Muon_genPartIdxMother": ("int16", -1),
+    "leadIdx": ("int16", -1),
+    "Muon_fooIdx": ("uint32", 2**32 - 1),
+    "PV_fooIdx": ("uint8", 255),
+    "Muon_link.m_persIndex": ("uint32", 2**32 - 1),
+    "Muon_link.m_persKey": ("uint32", 0),
+    "Muon_idx": ("uint32", 0),
+}
+
+
+@pytest.mark.parametrize(("name", "about"), INDICES.items())
+def test_an_index_never_points_to_an_object_of_an_event_without_a_parent(
+    holes, service, name, about
+):
+    dtype, nothing = about
     depth = 1 if name.startswith("Muon") else 0
     offsets = np.concatenate([[0], np.cumsum(MUONS)]).astype(np.int64)
-    values = np.zeros(MUONS.sum() if depth else ROWS, np.int16)
+    values = np.full(MUONS.sum() if depth else ROWS, 7, dtype)
     shape = "Muon" if depth else None
-    holes.served.columns.append(Column(name, (Member("", "int16"),), depth, shape, shape=shape))
+    holes.served.columns.append(Column(name, (Member("", dtype),), depth, shape, shape=shape))
     holes.table.values[name] = plain(values, *([offsets] if depth else []))
     tree = holes.tree(service.nanoevents(BaseSchema, dataset="small", missing="mask"))
     found = tree[name].array()
-    assert ak.all(found[PRESENT] == 0)
-    assert ak.all(found[~PRESENT] == -1)
+    assert ak.all(found[PRESENT] == 7)
+    assert ak.all(found[~PRESENT] == nothing)
+
+
+def test_the_index_in_a_link_is_none_in_events_without_a_parent(holes, service):
+    members = (Member("m_persKey", "uint32"), Member("m_persIndex", "uint32"))
+    offsets = np.concatenate([[0], np.cumsum(MUONS)]).astype(np.int64)
+    values = np.full(MUONS.sum(), 7, np.uint32)
+    holes.served.columns.append(Column("Muon_origin", members, 1, "Muon", shape="Muon"))
+    content = {"m_persKey": values, "m_persIndex": values}
+    holes.table.values["Muon_origin"] = Ragged((offsets,), content)
+    tree = holes.tree(service.nanoevents(BaseSchema, dataset="small", missing="mask"))
+    found = tree["Muon_origin"].array()
+    assert ak.all(found.m_persIndex[PRESENT] == 7)
+    assert ak.all(found.m_persIndex[~PRESENT] == 2**32 - 1)
+    assert ak.all(found.m_persKey[~PRESENT] == 0)
