@@ -266,10 +266,10 @@ def identities(connection: sa.Connection, dataset: Row) -> str:
     order. A million of them take seconds.
     """
     parts = (files.c.uuid, files.c.size_bytes, files.c.mtime_seconds)
-    one, *others = (sa.func.coalesce(sa.cast(part, sa.String), "") for part in parts)
-    for text in others:
-        one = one.concat("/").concat(text)
-    query = sa.select(one).where(files.c.dataset_id == dataset.id, files.c.status == "ok")
+    told: sa.ColumnElement[str] = sa.literal("")
+    for part in parts:
+        told = told.concat(sa.func.coalesce(sa.cast(part, sa.String), "")).concat("/")
+    query = sa.select(told).where(files.c.dataset_id == dataset.id, files.c.status == "ok")
     total = 0
     for text in connection.scalars(query.execution_options(yield_per=IDS_PER_QUERY)):
         total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=32).digest())
