@@ -93,7 +93,8 @@ def test_remote_vectors_work_beside_local_ones_and_after_a_mask(service, syn, da
     events = events_of(service, data_dir / SYN, Nano, "Events", dataset=name, missing="mask")
     chosen = events[events.hasParent & (ak.num(events.Muon) > 0)]
     rows = np.flatnonzero([p >= 0 for p, _ in take] & (ak.num(events.Muon) > 0).to_numpy())
-    assert chosen.PFCands.pdgId.to_list() == [pdg_ids(data_dir, take)[r] for r in rows]
+    expected = pdg_ids(data_dir, take)
+    assert chosen.PFCands.pdgId.to_list() == [expected[r] for r in rows]
     near = chosen.Muon.nearest(chosen.PFCands)
     by_hand = chosen.Muon.metric_table(chosen.PFCands)
     assert ak.all(abs(near.delta_r(chosen.Muon) - ak.min(by_hand, axis=2)) < 1e-6)
