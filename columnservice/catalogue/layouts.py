@@ -10,7 +10,8 @@ is False, as in a file with several menus; an event with another menu than those
 and so are objects where the file was taken to have none. Names depend on what else a file holds, so
 a name that a file lacks says nothing about its paths: one is False only where the file has results
 of the path's process and no Column of its own for that path. A name that means one label, path or
-member in one file and another in the next is refused.
+member in one file and another in the next is refused; so is for all files the name of a path that
+one file refuses, since its menu has the path without a version and with one.
 
 Asks the catalogue; opens no file.
 """
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from columnservice.catalogue.store import Catalogue
 from columnservice.formats.byname import meaning, product_of
 from columnservice.formats.streamed import ONE
+from columnservice.formats.triggers import path_of
 from columnservice.model import Column, ColumnSet, OfferedColumn, Recipe
 
 TRIGGER_PATH, NO_OBJECTS = "trigger_path", "no_objects"
@@ -133,7 +135,11 @@ def _known(layouts: Sequence[ColumnSet]) -> Mapping[str, _Known]:
     """By the store's key."""
     found: dict[str, _Known] = {}
     for layout in layouts:
-        stores = {o.column.source: o for o in layout.columns if o.recipe is None}
+        stores = {
+            o.column.source: o
+            for o in layout.columns
+            if o.recipe is None and path_of(o.column) is None
+        }
         for store in stores.values():
             if store.unlisted is not None and store.unlisted.decode == TRIGGER_PATH:
                 known = found.setdefault(_key(store.column, store.unlisted), _Known())

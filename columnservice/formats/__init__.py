@@ -43,7 +43,7 @@ FORMATS: Mapping[FormatName, Format] = {
 }
 
 # Counted up when the same layout would offer other Columns or Recipes.
-OFFER_VERSION = 12
+OFFER_VERSION = 13
 
 
 def format_named(name: str) -> Format:

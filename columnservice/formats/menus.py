@@ -55,7 +55,7 @@ def _hash_before(data: bytes, begin: int, text: int) -> str | None:
 
 
 def menus_in(data: bytes, entry_starts: list[int]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """The menus of every process.
+    """The menus of every process; one that lists a path twice is not understood and left out.
 
     Args:
         data: the entries of the parameter sets' branch, one behind the other.
@@ -66,8 +66,10 @@ def menus_in(data: bytes, entry_starts: list[int]) -> dict[str, dict[str, tuple[
     for match in _PATHS.finditer(data):
         begin = int(starts[np.searchsorted(starts, match.start(), side="right") - 1])
         name = _hash_before(data, begin, match.start())
-        if name is not None:
-            listed[name] = path_names(match[1], match[2])
+        paths = path_names(match[1], match[2])
+        # A name that a menu lists twice would say of one path what holds of another.
+        if name is not None and len(set(paths)) == len(paths):
+            listed[name] = paths
     stops = np.append(starts[1:], len(data))
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for match in _PROCESS.finditer(data):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ _VERSION = re.compile(r"_v\d+$")
 # How a path's Column says which it is (``paths`` writes it, ``path_of`` reads it).
 _DOC = "whether {} of process {} accepted the event"
 _TOLD = re.compile(_DOC.format("([^ ,]+)(?:, [^ ,]+)*", "([^ ]+)"))
+_EITHER = (
+    "a trigger menu lists several of {}, and the name without a version could mean any of them; "
+    "those with a version are offered by name, all by number"
+)
 
 
 @dataclass(frozen=True)
@@ -113,26 +117,45 @@ def trigger_path(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
     return plain(passed)
 
 
+def _bare(path: str) -> str:
+    """A path's name without its version; a name that would still end in one stays as it is.
+
+    So a name that ends in a version is that very path's wherever it stands.
+    """
+    bare = _VERSION.sub("", path)
+    return path if _VERSION.search(bare) else bare
+
+
 def _public(menus: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Path → its name without the version (``HLT_IsoMu24_v4`` → ``HLT_IsoMu24``), as in NanoAOD.
 
     Paths that differ in their version only keep it in all menus, if one menu has several of them:
     without it, a name would leave out those that another menu has under other names.
     """
-    bare = {path: _VERSION.sub("", path) for paths in menus.values() for path in paths}
-    several = {
+    several = _several(menus)
+    listed = (path for paths in menus.values() for path in paths)
+    return {path: path if _bare(path) in several else _bare(path) for path in listed}
+
+
+def _several(menus: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+    """Names without a version that several paths of one menu have → the paths, as a text."""
+    crowded = {
         name
         for paths in menus.values()
-        for name, count in Counter(bare[path] for path in paths).items()
+        for name, count in Counter(map(_bare, paths)).items()
         if count > 1
     }
-    return {path: path if name in several else name for path, name in bare.items()}
+    found: dict[str, dict[str, None]] = {name: {} for name in crowded}
+    for path in (path for paths in menus.values() for path in paths):
+        if _bare(path) in found:
+            found[_bare(path)][path] = None
+    return {name: ", ".join(paths) for name, paths in found.items()}
 
 
 def path_of(column: Column) -> tuple[str, str] | None:
     """(path without its version, process) that a Column tells of; None if it is no path's."""
     told = _TOLD.fullmatch(column.doc)
-    return None if told is None else (_VERSION.sub("", told[1]), told[2])
+    return None if told is None else (_bare(told[1]), told[2])
 
 
 def is_trigger_results(leaf: Leaf) -> bool:
@@ -175,6 +198,9 @@ def paths(
 ) -> Iterator[OfferedColumn]:
     """One Column per path of all menus that the file has of a process.
 
+    A path without a version beside versions of it (``HLT_X`` and ``HLT_X_v5`` in one menu) is
+    refused: where a menu has only the latter, the same name stands for that.
+
     Args:
         process: whose TriggerResults they are.
         leaf: the branch of TriggerResults.
@@ -183,7 +209,7 @@ def paths(
         names: that are taken; the paths' are added.
     """
     of_process = menus.get(process, {})
-    public = _public(of_process)
+    public, several = _public(of_process), _several(of_process)
     for name in dict.fromkeys(public.values()):
         numbers: list[tuple[str, float]] = []
         for menu, listed in of_process.items():
@@ -196,5 +222,9 @@ def paths(
             chosen, (Member("", "bool"),), 0, collection if field else None, field or None,
             doc=_DOC.format(listed_as, process), source=leaf.path,
         )  # fmt: skip
+        if name in several:
+            reason = _EITHER.format(several[name])
+            yield OfferedColumn(replace(column, support="unsupported", reason=reason), None)
+            continue
         reads = (BranchRead(leaf.path, raw=True),)
         yield OfferedColumn(column, Recipe(chosen, reads, "trigger_path", tuple(numbers)))

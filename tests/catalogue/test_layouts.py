@@ -249,7 +249,32 @@ def test_versions_of_one_path_are_not_false_under_each_others_names():
     assert {n for n in names(bare) if n.startswith("HLT_")} == {"HLT_Y", "HLT_Z"}
 
 
-PATHS_SEEN = ("HLT_X_v5", "HLT_X_v6", "HLT_Y_v1", "Flag_g", "step")
+def test_the_name_without_a_version_is_refused_where_one_menu_has_it_beside_a_version():
+    """It is one path there, and the versioned one in the next file."""
+    both = results_layout("a", HLT={MENU: ("HLT_X", "HLT_X_v5", "HLT_Y_v1")})
+    one = results_layout("b", HLT={OTHER: ("HLT_X_v5", "HLT_Z_v1")})
+    for layouts in ((both, one), (one, both)):
+        found = support_of(*layouts)
+        assert found["HLT_X"].startswith("a trigger menu lists several of HLT_X, HLT_X_v5, and")
+        assert found["HLT_X_v5"] == ABSENT
+        assert found["HLT_Y"] == found["HLT_Z"] == "ok"
+    # nor is it False where a menu has neither, or unknown: only the path with its version is
+    other = results_layout("c", HLT={OTHER: ("HLT_Z_v1",)})
+    bare = results_layout("d", HLT={})
+    for layout, _ in completed([(both, 1), (other, 1), (bare, 1)])[1:]:
+        assert {n for n in names(layout) if n.startswith("HLT_X")} == {"HLT_X_v5"}
+    # the refused one is not taken for the store of all paths, which knows the menus
+    told = {o.column.name: o for o in layout.columns}
+    assert dict(told["HLT_Z"].recipe.parameters) == {
+        MENU: -1, f"{MENU}.paths": 3, OTHER: 0, f"{OTHER}.paths": 1,
+    }  # fmt: skip
+    assert "several" not in told["TriggerResults"].column.reason
+    # a literal path alone is a path of any version, as HLT_X_v5 is
+    literal = results_layout("e", HLT={MENU: ("HLT_X",)})
+    assert support_of(literal, one)["HLT_X"] == "ok"
+
+
+PATHS_SEEN = ("HLT_X", "HLT_X_v5", "HLT_X_v6", "HLT_Y_v1", "Flag_g", "step")
 menus_of_files = st.lists(
     st.dictionaries(
         st.sampled_from(("HLT", "PAT", "HLT2")),
@@ -294,9 +319,11 @@ def test_every_path_is_read_in_every_file_as_its_menus_say(files):
         assert len(bare) == 1
         kept = column.name.endswith(("_v5", "_v6"))
         for hashed, n in numbers.items():
+            menu = listed[process, hashed]
+            # one of several paths that could be meant is not chosen
+            assert kept or sum(re.sub(r"_v\d+$", "", p) in bare for p in menu) <= 1
             if n < 0:
                 meant = found if kept else bare
-                menu = listed[process, hashed]
                 assert not meant & {p if kept else re.sub(r"_v\d+$", "", p) for p in menu}
 
 

@@ -250,6 +250,19 @@ def test_menus_belong_to_the_process_that_names_their_hash():
     assert dict(offered["TriggerResultsHLT_p"].recipe.parameters)[B.hex()] == -1.0
 
 
+def test_a_menu_that_lists_a_path_twice_is_not_understood():
+    entries = [
+        entry(A, b"<@trigger_paths=+z({\0HLT_A_v1\0,\0p\0,\0HLT_A_v1\0})>"),
+        entry(B, b"<@trigger_paths=+z({\0HLT_A_v2\0})>"),
+        *(
+            entry(c * 16, b"<@process_name=+S(484C54);@trigger_paths=+Q(%s)>" % m.hex().encode())
+            for c, m in ((b"T", A), (b"U", B))
+        ),
+    ]
+    starts = np.cumsum([0, *map(len, entries)])[:-1].tolist()
+    assert menus_in(b"".join(entries), starts) == {"HLT": {B.hex(): ("HLT_A_v2",)}}
+
+
 def test_versions_that_one_menu_has_several_of_keep_them_in_all_menus():
     """Else the path without a version would be False in events of the menu with several."""
     leaf = Leaf("t", "obj", None, Refused("whole"), TYPE)
@@ -259,6 +272,39 @@ def test_versions_that_one_menu_has_several_of_keep_them_in_all_menus():
     numbers = dict(found["HLT_x_v7"].recipe.parameters)
     assert (numbers[A.hex()], numbers[B.hex()]) == (-1.0, 0.0)
     assert path_of(found["HLT_x_v7"].column) == ("HLT_x", "HLT")
+
+
+def test_a_path_without_a_version_is_refused_beside_versions_of_it():
+    """NanoAOD writes one of them as ``HLT_x``; the name says nothing of which it is."""
+    leaf = Leaf("t", "obj", None, Refused("whole"), TYPE)
+    menus = {"HLT": {A.hex(): ("HLT_x", "HLT_x_v5"), B.hex(): ("HLT_x_v7", "HLT_y_v1")}}
+    found = {o.column.name: o for o in paths("HLT", leaf, "Hlt", menus, Names())}
+    assert list(found) == ["HLT_x", "HLT_x_v5", "HLT_x_v7", "HLT_y"]
+    refused = found.pop("HLT_x")
+    assert (refused.recipe, refused.column.support) == (None, "unsupported")
+    assert "several of HLT_x, HLT_x_v5, HLT_x_v7, and" in refused.column.reason
+    assert all(o.recipe and o.column.support == "ok" for o in found.values())
+    numbers = dict(found["HLT_x_v5"].recipe.parameters)
+    assert (numbers[A.hex()], numbers[B.hex()]) == (1.0, -1.0)
+
+
+def test_one_path_in_every_menu_goes_by_the_name_without_a_version_whether_it_has_one_or_not():
+    leaf = Leaf("t", "obj", None, Refused("whole"), TYPE)
+    menus = {"HLT": {A.hex(): ("HLT_x", "HLT_y_v1"), B.hex(): ("HLT_y_v2", "HLT_x_v5")}}
+    found = {o.column.name: dict(o.recipe.parameters)
+             for o in paths("HLT", leaf, "Hlt", menus, Names())}  # fmt: skip
+    assert {name: (n[A.hex()], n[B.hex()]) for name, n in found.items()} == {
+        "HLT_x": (0.0, 1.0), "HLT_y": (1.0, 0.0)
+    }  # fmt: skip
+
+
+def test_a_name_that_ends_in_a_version_is_that_very_paths():
+    leaf = Leaf("t", "obj", None, Refused("whole"), TYPE)
+    menus = {"HLT": {A.hex(): ("HLT_x_v5_v1", "HLT_x_v5", "HLT_x_v6")}}
+    found = {o.column.name: o for o in paths("HLT", leaf, "Hlt", menus, Names())}
+    assert {name: int(dict(o.recipe.parameters)[A.hex()]) for name, o in found.items()} == {
+        "HLT_x_v5_v1": 0, "HLT_x_v5": 1, "HLT_x_v6": 2
+    }  # fmt: skip
 
 
 def test_a_column_tells_its_path_and_process_and_others_tell_none():
