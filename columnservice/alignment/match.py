@@ -81,7 +81,7 @@ def _in_window(pt, other_pt, low, high):  # type: ignore[no-untyped-def]
     return pt * low <= other_pt <= pt * high
 
 
-@numba.njit(_SORTED(_F8, _F8, types.int64, types.int64), cache=True)
+@numba.njit(_SORTED(_F8, _F8, types.int64, types.int64), cache=True, nogil=True)
 def _by_eta(eta, phi, first, stop):  # type: ignore[no-untyped-def]
     """The objects of one event that have a direction, in order of eta, and their eta."""
     places = np.empty(stop - first, np.int64)

@@ -85,7 +85,8 @@ def _by_table(table: Table) -> Decoder:
 
     def run(inputs: Sequence[Ragged], parameters: Parameters) -> Ragged:
         (codes,) = inputs
-        return plain(table.values(parameters)[codes_of(codes, table.code)], *codes.offsets)
+        values = _kernels().look_up(table.values(parameters), codes_of(codes, table.code))
+        return plain(values, *codes.offsets)
 
     return Decoder(run, _of(table.dtype))
 

@@ -12,6 +12,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 from numba import types
+from numpy.typing import NDArray
 
 M = np.float32(32767.0)  # the largest int16: the scale of CMSSW's packed angles
 NO_VERTEX = np.uint32(0xFFFFFFFF)  # key of an edm::Ref that points nowhere
@@ -26,7 +27,7 @@ _U1, _U2, _U4 = _frozen(types.uint8), _frozen(types.uint16), _frozen(types.uint3
 _I4, _I8, _F4 = _frozen(types.int32), _frozen(types.int64), _frozen(types.float32)
 
 
-@nb.njit(types.int64(_U1, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64), cache=True, nogil=True)
 def _u4(data, at):  # type: ignore[no-untyped-def]
     """The big-endian 32-bit number at a position."""
     return (
@@ -37,13 +38,13 @@ def _u4(data, at):  # type: ignore[no-untyped-def]
     )
 
 
-@nb.njit(types.int64(_U1, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64), cache=True, nogil=True)
 def _u2(data, at):  # type: ignore[no-untyped-def]
     """The big-endian 16-bit number at a position."""
     return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True, nogil=True)
 def _after(data, at, stop):  # type: ignore[no-untyped-def]
     """Where the object at a position ends, by its byte count; -1 if that is absent or too large."""
     if at < 0 or at + 4 > stop:
@@ -55,13 +56,17 @@ def _after(data, at, stop):  # type: ignore[no-untyped-def]
     return end if end <= stop else np.int64(-1)
 
 
-@nb.njit(types.int64(_U1, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64), cache=True, nogil=True)
 def _payload(data, at):  # type: ignore[no-untyped-def]
     """Where an object's members begin: after byte count, version and (version 0) checksum."""
     return at + 6 + (4 if _u2(data, at + 4) == 0 else 0)
 
 
-@nb.njit(types.int64(_I8, _U1, types.uint32[::1], types.uint32[::1], types.uint64[::1]), cache=True)
+@nb.njit(
+    types.int64(_I8, _U1, types.uint32[::1], types.uint32[::1], types.uint64[::1]),
+    cache=True,
+    nogil=True,
+)
 def event_ids(offsets, data, run, lumi, event):  # type: ignore[no-untyped-def]
     """Run, lumi and event of ``edm::EventAuxiliary``; row i is ``data[offsets[i]:offsets[i + 1]]``.
 
@@ -97,7 +102,7 @@ def event_ids(offsets, data, run, lumi, event):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@nb.njit(types.int64(_I8, _U1, types.uint32[::1], types.uint32[::1]), cache=True)
+@nb.njit(types.int64(_I8, _U1, types.uint32[::1], types.uint32[::1]), cache=True, nogil=True)
 def lumi_ids(offsets, data, run, lumi):  # type: ignore[no-untyped-def]
     """Run and lumi of ``edm::LuminosityBlockAuxiliary``: ProcessHistoryID, then run u4, lumi u4.
 
@@ -115,7 +120,11 @@ def lumi_ids(offsets, data, run, lumi):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@nb.njit(types.int64(_I8, _U1, _I8, types.int64, types.int64, types.uint32[:, ::1]), cache=True)
+@nb.njit(
+    types.int64(_I8, _U1, _I8, types.int64, types.int64, types.uint32[:, ::1]),
+    cache=True,
+    nogil=True,
+)
 def records(byte_offsets, data, offsets, size, skip, out):  # type: ignore[no-untyped-def]
     """The big-endian u4 words behind ``skip`` bytes of records of ``size`` bytes each.
 
@@ -136,7 +145,36 @@ def records(byte_offsets, data, offsets, size, skip, out):  # type: ignore[no-un
     return np.int64(-1)
 
 
-@nb.njit(types.float32[::1](_U2, _U2, _F4), cache=True)
+def _look_up(table, codes, out):  # type: ignore[no-untyped-def]
+    for i in range(len(codes)):
+        out[i] = table[codes[i]]
+
+
+_WORDS = (types.uint8, types.uint16, types.uint32, types.uint64)
+_look_up_words = nb.njit(
+    [types.void(_frozen(w), codes, types.Array(w, 1, "C")) for w in _WORDS for codes in (_U1, _U2)],
+    cache=True,
+    nogil=True,
+)(_look_up)
+
+
+def look_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+    """The entry of each code.
+
+    Args:
+        table: 256 or 65536 entries of 1, 2, 4 or 8 bytes: one for each number that a code can be.
+        codes: flat, uint8 or uint16.
+
+    Returns:
+        as many entries as codes, in the table's dtype.
+    """
+    out = np.empty(len(codes), table.dtype)
+    word = np.dtype(f"u{table.dtype.itemsize}")
+    _look_up_words(table.view(word), codes, out.view(word))
+    return out
+
+
+@nb.njit(types.float32[::1](_U2, _U2, _F4), cache=True, nogil=True)
 def shifted_phi(codes, pt_codes, halves):  # type: ignore[no-untyped-def]
     """phi in rad: int16 · 3.2 / 32767, moved by less than its last bit to break degeneracies.
 
@@ -154,7 +192,7 @@ def shifted_phi(codes, pt_codes, halves):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(types.float32[::1](_U2, _U2, _U2, _F4), cache=True)
+@nb.njit(types.float32[::1](_U2, _U2, _U2, _F4), cache=True, nogil=True)
 def eta_of_rapidity(y_codes, pt_codes, mass_codes, halves):  # type: ignore[no-untyped-def]
     """Pseudorapidity from packed rapidity: pz = mT sinh y, eta = asinh(pz / pt), 0 for pt = 0.
 
@@ -170,7 +208,7 @@ def eta_of_rapidity(y_codes, pt_codes, mass_codes, halves):  # type: ignore[no-u
     return out
 
 
-@nb.njit(types.float32[::1](_U2, _U4, _F4), cache=True)
+@nb.njit(types.float32[::1](_U2, _U4, _F4), cache=True, nogil=True)
 def dz_to_vertex(codes, keys, halves):  # type: ignore[no-untyped-def]
     """dz in cm: half / 100 where a vertex is referred to, else int16 · 40 / 32767.
 
@@ -185,7 +223,7 @@ def dz_to_vertex(codes, keys, halves):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(types.int32[::1](_I4), cache=True)
+@nb.njit(types.int32[::1](_I4), cache=True, nogil=True)
 def charge_of_pdg_id(ids):  # type: ignore[no-untyped-def]
     """Electric charge of a PF candidate by its PDG id. Source: ``pat::PackedCandidate::charge``."""
     out = np.zeros(len(ids), np.int32)

@@ -24,7 +24,7 @@ _OUT = types.int64[::1]
 _PAIR: Any = types.Tuple((types.int64, types.int64))  # type: ignore[no-untyped-call]
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True, nogil=True)
 def _inside(data, at, stop):  # type: ignore[no-untyped-def]
     """Where the members of the object at a position begin; -1 if it is none or ends before them."""
     end = _after(data, at, stop)
@@ -34,7 +34,7 @@ def _inside(data, at, stop):  # type: ignore[no-untyped-def]
     return begin if begin <= end else np.int64(-1)
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True, nogil=True)
 def _after_class(data, at, stop):  # type: ignore[no-untyped-def]
     """Where elements begin behind the version of their class; -1 beyond the end."""
     if at + 2 > stop:
@@ -43,7 +43,7 @@ def _after_class(data, at, stop):  # type: ignore[no-untyped-def]
     return begin if begin <= stop else np.int64(-1)
 
 
-@nb.njit(_PAIR(_U1, types.int64, types.int64), cache=True)
+@nb.njit(_PAIR(_U1, types.int64, types.int64), cache=True, nogil=True)
 def _text(data, at, stop):  # type: ignore[no-untyped-def]
     """Begin and end of the text at a position; (-1, -1) if it does not end before ``stop``.
 
@@ -89,6 +89,7 @@ def _find(data, at, stop, count, label, last, found):  # type: ignore[no-untyped
 @nb.njit(
     types.int64(_I8, _U1, _I8, _U1, types.int64, types.boolean, _OUT),
     cache=True,
+    nogil=True,
 )
 def pair_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911 (each says where a row breaks)
     byte_offsets, data, offsets, label, size, last, out
@@ -137,7 +138,7 @@ def pair_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911 (each says whe
     return np.int64(-1)
 
 
-@nb.njit(types.int64(_I8, _U1, _I8, _I8, _U1, _OUT), cache=True)
+@nb.njit(types.int64(_I8, _U1, _I8, _I8, _U1, _OUT), cache=True, nogil=True)
 def label_places(byte_offsets, data, offsets, inner, label, out):  # type: ignore[no-untyped-def]
     """Positions of a label's value among values that stand in a branch of their own, or -1.
 
@@ -170,7 +171,11 @@ def label_places(byte_offsets, data, offsets, inner, label, out):  # type: ignor
     return np.int64(-1)
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64, _U1, types.boolean, _OUT, _OUT), cache=True)
+@nb.njit(
+    types.int64(_U1, types.int64, types.int64, _U1, types.boolean, _OUT, _OUT),
+    cache=True,
+    nogil=True,
+)
 def _levels(data, at, stop, label, take, place, found):  # type: ignore[no-untyped-def]
     """One set of ``pair<string, vector<float>>``: where it ends, or -1.
 
@@ -199,7 +204,7 @@ def _levels(data, at, stop, label, take, place, found):  # type: ignore[no-untyp
     return at if at == stop else np.int64(-1)
 
 
-@nb.njit(types.int64(_I8, _U1, _I8, _U1, _OUT), cache=True)
+@nb.njit(types.int64(_I8, _U1, _I8, _U1, _OUT), cache=True, nogil=True)
 def factor_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911 (as above)
     byte_offsets, data, offsets, label, out
 ):
@@ -243,7 +248,7 @@ def factor_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911 (as above)
     return np.int64(-1)
 
 
-@nb.njit(types.int64(_I8, _U1, _OUT, _OUT, _OUT, types.uint8[:, ::1]), cache=True)
+@nb.njit(types.int64(_I8, _U1, _OUT, _OUT, _OUT, types.uint8[:, ::1]), cache=True, nogil=True)
 def path_places(  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912 (as above)
     byte_offsets, data, starts, strides, counts, menus
 ):

@@ -23,6 +23,7 @@ _POINTER = _CORE + _KEY
         _I8, _U1, _I8, types.int64, types.int64, types.int64[::1], types.int32[::1]
     ),
     cache=True,
+    nogil=True,
 )  # fmt: skip
 def walk(byte_offsets, data, offsets, process, product, inner, keys):  # type: ignore[no-untyped-def]
     """Fill ``inner`` (offsets of each object's pointers) and ``keys`` (-1 into other products).

@@ -25,7 +25,9 @@ _VERSION, _FIXED, _COLUMN, _EACH, _POINTER, _ENTER, _LEAVE, _TAKE, _LIST, _ITEMS
 _NESTED = 16
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64, types.int64, types.int64), cache=True)
+@nb.njit(
+    types.int64(_U1, types.int64, types.int64, types.int64, types.int64), cache=True, nogil=True
+)
 def _version(data, at, stop, version, checksum):  # type: ignore[no-untyped-def]
     """Where members begin behind a class's version; -1 if it is another class or version."""
     if at + 2 > stop:
@@ -37,7 +39,7 @@ def _version(data, at, stop, version, checksum):  # type: ignore[no-untyped-def]
     return at + 6
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64, types.int64), cache=True, nogil=True)
 def _list(data, at, stop):  # type: ignore[no-untyped-def]
     """Where the number of items stands behind the header of a list of numbers; -1 if it is none."""
     end = _after(data, at, stop)
@@ -46,7 +48,7 @@ def _list(data, at, stop):  # type: ignore[no-untyped-def]
     return at + 6
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64, types.int64, types.int64), cache=True, nogil=True)
 def _past(data, at, stop, count):  # type: ignore[no-untyped-def]
     """Behind so many objects with byte counts."""
     for _ in range(count):
@@ -56,7 +58,7 @@ def _past(data, at, stop, count):  # type: ignore[no-untyped-def]
     return at
 
 
-@nb.njit(types.int64(_U1, types.int64, types.int64, types.int64), cache=True)
+@nb.njit(types.int64(_U1, types.int64, types.int64, types.int64), cache=True, nogil=True)
 def _past_pointers(data, at, stop, count):  # type: ignore[no-untyped-def]
     """Behind so many pointers: null, a reference (both u4), or an object with a byte count."""
     for _ in range(count):
@@ -72,6 +74,7 @@ def _past_pointers(data, at, stop, count):  # type: ignore[no-untyped-def]
         types.int64[::1],
     ),
     cache=True,
+    nogil=True,
 )  # fmt: skip
 def _object(  # type: ignore[no-untyped-def]  # noqa: PLR0912 (one program, one walk)
     data, at, stop, ops, first, last, starts, lengths, to, ends
@@ -120,6 +123,7 @@ def _object(  # type: ignore[no-untyped-def]  # noqa: PLR0912 (one program, one 
         types.int64[::1],
     ),
     cache=True,
+    nogil=True,
 )  # fmt: skip
 def _objects(  # type: ignore[no-untyped-def]  # noqa: PLR0912 (as above)
     data, at, stop, count, ops, starts, lengths, to, ends
@@ -171,6 +175,7 @@ def _objects(  # type: ignore[no-untyped-def]  # noqa: PLR0912 (as above)
         types.int64,
     ),
     cache=True,
+    nogil=True,
 )  # fmt: skip
 def _items(data, at, stop, first, last, size, counts, starts, to):  # type: ignore[no-untyped-def]
     """Walk a row's vectors ``first`` to ``last`` of numbers; whether they end where it does."""
@@ -189,7 +194,7 @@ def _items(data, at, stop, first, last, size, counts, starts, to):  # type: igno
     return at == stop
 
 
-@nb.njit(types.int64(_I8, _U1, _I8, _OPS, _OUT, _OUT, _OUT), cache=True)
+@nb.njit(types.int64(_I8, _U1, _I8, _OPS, _OUT, _OUT, _OUT), cache=True, nogil=True)
 def walk(  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912 (as above)
     byte_offsets, data, outer, ops, counts, starts, lengths
 ):
