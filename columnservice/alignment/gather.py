@@ -44,31 +44,55 @@ class _Runs:
         return inner
 
 
-def _runs_of(file: NDArray[np.int32], row: Rows, parts: int) -> list[_Runs]:
-    """What is moved from each part."""
-    number = count_runs(file, row)
-    part = np.empty(number, np.int32)
-    source, target, count = (np.empty(number, np.int64) for _ in range(3))
-    find_runs(file, row, part, source, target, count)
-    if parts == 1 and not part.any():
-        return [_Runs(source, target, count)]
-    mine = [part == p for p in range(parts)]
-    return [_Runs(source[m], target[m], count[m]) for m in mine]
+@dataclass(frozen=True)
+class Placement:
+    """Which rows of several parts become which rows of the output; made once for many arrays."""
+
+    _runs: tuple[_Runs, ...]
+    _rows: int
+
+    @classmethod
+    def of(cls, part: NDArray[np.int32], row: Rows, parts: int) -> Placement:
+        """The placement of rows.
+
+        Args:
+            part: int32, which part each output row comes from; absent where there is none of that
+                number.
+            row: int64, which row of that part.
+            parts: how many there are.
+        """
+        file, row = np.ascontiguousarray(part, np.int32), np.ascontiguousarray(row, np.int64)
+        number = count_runs(file, row)
+        of_part = np.empty(number, np.int32)
+        source, target, count = (np.empty(number, np.int64) for _ in range(3))
+        find_runs(file, row, of_part, source, target, count)
+        order = np.argsort(of_part, kind="stable")
+        edges = np.searchsorted(of_part[order], np.arange(1, parts + 1))
+        mine = np.split(order, edges)[:parts]
+        return cls(tuple(_Runs(source[m], target[m], count[m]) for m in mine), len(file))
+
+    def gather(self, parts: Sequence[Ragged]) -> Ragged:
+        """Rows of several ragged arrays in the new order.
+
+        Args:
+            parts: same members, dtypes and depth; at least one.
+
+        Returns:
+            A Ragged of as many rows as were placed; absent rows are empty lists, or zeros at depth
+            0.
+        """
+        return _gather(parts, self._runs, self._rows)
 
 
 def gather(parts: Sequence[Ragged], file: NDArray[np.int32], row: Rows) -> Ragged:
-    """Rows of several ragged arrays in a new order.
+    """Rows of several ragged arrays in a new order; see ``Placement``.
 
     Args:
         parts: same members, dtypes and depth; at least one.
         file: int32, which part each output row comes from; negative where absent.
         row: int64, which row of that part.
-
-    Returns:
-        A Ragged of ``len(file)`` rows; absent rows are empty lists, or zeros at depth 0.
     """
-    file, row = np.ascontiguousarray(file, np.int32), np.ascontiguousarray(row, np.int64)
-    return _gather(parts, _runs_of(file, row, len(parts)), len(file))
+    return Placement.of(file, row, len(parts)).gather(parts)
 
 
 def _gather(parts: Sequence[Ragged], runs: Sequence[_Runs], rows: int) -> Ragged:

@@ -17,8 +17,9 @@ from columnservice.alignment.gather import gather
 from columnservice.alignment.takeindex import TakeIndex, write_takeindex
 from columnservice.alignment.witness import WitnessResult, count_agreeing, demand_agreement
 from columnservice.delivery.matching import count_matches
-from columnservice.delivery.materialise import Tools, join_files, take_path
+from columnservice.delivery.materialise import join_files
 from columnservice.delivery.tasks import CheckResult, CheckTask
+from columnservice.delivery.tools import Tools, take_path
 from columnservice.errors import DamagedFile, WrongParent
 from columnservice.formats import apply, format_named
 from columnservice.model import FileLocation, OfferedColumn, Ragged

@@ -20,7 +20,6 @@ from columnservice.cache.pieces import PieceKey
 from columnservice.delivery.compute import compute
 from columnservice.delivery.derivation import inputs_of
 from columnservice.delivery.materialise import (
-    Tools,
     checked,
     demand_shapes,
     keep,
@@ -35,6 +34,7 @@ from columnservice.delivery.tasks import (
     MaterialiseResult,
     MaterialiseTask,
 )
+from columnservice.delivery.tools import Tools
 from columnservice.formats import apply
 from columnservice.model import Ragged
 from columnservice.reader import read_rows
@@ -66,8 +66,8 @@ def _of_parents(
     if not missing:
         return values, {}
     # Evicted meanwhile, or not admitted to the cache at all.
-    read = read_columns(tools, replace(task, columns=missing))
-    return {**values, **read.columns}, read.source_bytes
+    read, source_bytes = read_columns(tools, replace(task, columns=missing))
+    return {**values, **read}, source_bytes
 
 
 def _of_local(

@@ -17,8 +17,8 @@ from columnservice.alignment.takeindex import TakeIndex
 from columnservice.catalogue.derived import derived_columns, matched_with
 from columnservice.catalogue.matchwords import MATCH_AMBIGUOUS, MATCH_DISTANCE, MATCH_INDEX
 from columnservice.delivery.compute import compute
-from columnservice.delivery.materialise import Tools
 from columnservice.delivery.tasks import CheckTask
+from columnservice.delivery.tools import Tools
 from columnservice.errors import AlignmentError, FileError
 from columnservice.formats import apply
 from columnservice.model import (

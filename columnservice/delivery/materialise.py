@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from columnservice.alignment.eventindex import ensure_eventindex
-from columnservice.alignment.gather import gather
+from columnservice.alignment.gather import Placement
 from columnservice.alignment.proof import proof_hashes
 from columnservice.alignment.takeindex import (
     TakeIndex,
     make_takeindex,
     open_takeindex,
 )
-from columnservice.cache.pieces import PieceCache, PieceKey
+from columnservice.cache.pieces import PieceKey
+from columnservice.delivery.parentrows import ParentRows, read_parents
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
 from columnservice.delivery.tasks import (
     ColumnWork,
@@ -33,38 +32,14 @@ from columnservice.delivery.tasks import (
     MaterialiseResult,
     MaterialiseTask,
 )
+from columnservice.delivery.tools import Tools, take_path
 from columnservice.errors import CountsMismatch, DamagedFile, FileChanged
-from columnservice.formats import apply, format_named
 from columnservice.formats.format import merge_lumis
-from columnservice.model import (
-    BranchRead,
-    Column,
-    FileLocation,
-    Keys,
-    LumiRange,
-    Ragged,
-    Recipe,
-)
-from columnservice.reader import FilePool, read_rows
+from columnservice.model import Column, FileLocation, LumiRange, Ragged
 from columnservice.reader.progress import tick
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a worker process keeps between tasks."""
-
-    pool: FilePool
-    pieces: PieceCache
-    index_dir: Path
-    threads: ThreadPoolExecutor | None = None
-
-
-def take_path(index_dir: Path, digest: str) -> Path:
-    """Where a TakeIndex is kept."""
-    return index_dir / "takes" / digest[:2] / f"{digest}.arrow"
 
 
 def make_keys(tools: Tools, task: KeysTask) -> tuple[LumiRange, ...]:
@@ -98,55 +73,6 @@ def open_take(
             f"The index that joins {lfn} with its parents is gone or for other files."
         )
     return index
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What was read from one parent File: its keys and its Columns, for its wanted rows at least.
-
-    ``rows``: which rows of the File these are, ascending.
-    """
-
-    rows: NDArray[np.int64]
-    keys: Keys
-    columns: dict[str, Ragged]
-
-
-def _effective(recipe: Recipe, works: Sequence[ColumnWork], number: int, column: Column) -> Recipe:
-    """A counts Recipe may count any branch of its shape: one that is read anyhow costs nothing."""
-    if recipe.decode != "counts" or column.counts_of is None:
-        return recipe
-    for work in works:
-        other = work.recipes[number]
-        if work.column.shape == column.counts_of and not other.reads[0].raw:
-            return Recipe(recipe.column, other.reads[:1], recipe.decode, recipe.parameters)
-    return recipe
-
-
-def _read_part(
-    tools: Tools, task: MaterialiseTask, number: int, rows: NDArray[np.int64]
-) -> tuple[_Part, str, int]:
-    location = task.parents[number]
-    form = format_named(task.parent_format)
-    with tools.pool.tree(location) as opened:
-        key_reads = tuple(form.key_reads(opened.tree))
-    recipes = {
-        work.column.name: _effective(work.recipes[number], task.columns, number, work.column)
-        for work in task.columns
-    }
-    reads: list[BranchRead] = [
-        *key_reads,
-        *(r for recipe in recipes.values() for r in recipe.reads),
-    ]
-    found = read_rows(tools.pool, location, reads, rows, tools.threads, more=True)
-    arrays = dict(zip(reads, found.arrays, strict=True))
-
-    def decoded(recipe: Recipe) -> Ragged:
-        return apply(recipe, [arrays[read] for read in recipe.reads])
-
-    columns = dict(zip(recipes, _each(tools, decoded, recipes.values()), strict=True))
-    keys = form.keys([arrays[read] for read in key_reads])
-    return _Part(found.rows, keys, columns), found.url, found.source_bytes
 
 
 def _each(tools: Tools, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
@@ -202,63 +128,74 @@ def demand_shapes(columns: Mapping[str, tuple[Column, Ragged]], lfn: str) -> dic
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What was read for one Partition, in local row order.
+class Columns:
+    """Columns of a Partition as they were read, and how their rows become the local File's.
 
     Attributes:
-        columns: by name.
-        hashes, present, repeated: per row: its hash, whether it has a parent, or several.
-        source_bytes: replica URL → bytes read from it.
+        found: what was read.
+        placement: of the rows.
+        lfn: the local File, for messages.
     """
 
-    columns: dict[str, Ragged]
-    hashes: NDArray[np.uint64]
-    present: NDArray[np.bool_]
-    repeated: NDArray[np.bool_]
-    source_bytes: dict[str, int]
+    found: ParentRows
+    placement: Placement
+    lfn: str
+
+    def _parts(self, column: Column) -> list[Ragged]:
+        parts = [checked(column, part[column.name], self.lfn) for part in self.found.columns]
+        return parts or [_empty(column)]
+
+    def values(self, column: Column) -> Ragged:
+        """A Column in local order.
+
+        Raises:
+            DamagedFile: it is not what the catalogue promises.
+        """
+        return self.placement.gather(self._parts(column))
+
+    def outline(self, column: Column) -> Ragged:
+        """How many objects a Column has in each event, and nothing of what they are.
+
+        Raises:
+            DamagedFile: it is not what the catalogue promises.
+        """
+        outlines = [Ragged(part.offsets[:1], {}) for part in self._parts(column)]
+        return self.placement.gather(outlines)
 
 
-def read_columns(tools: Tools, task: MaterialiseTask) -> Gathered:
-    """Read the Columns of a Partition from the parents, by the join that the task names.
+def _read(tools: Tools, task: MaterialiseTask) -> tuple[TakeIndex, Columns]:
+    """Read what a task names, by the join that it names."""
+    start, stop = task.partition.start, task.partition.stop
+    index = open_take(tools.index_dir, task.take, task.parents, task.lfn, stop)
+    take = index.rows(start, stop)
+    found = read_parents(tools, task, take)
+    placement = Placement.of(found.part, found.row, max(len(found.keys), 1))
+    return take, Columns(found, placement, task.lfn)
+
+
+def read_columns(tools: Tools, task: MaterialiseTask) -> tuple[dict[str, Ragged], dict[str, int]]:
+    """Read the Columns of a Partition from the parents: by name, and bytes by replica URL.
 
     Raises:
         FileChanged, FileError, TransportError: they cannot be read.
     """
-    start, stop = task.partition.start, task.partition.stop
-    index = open_take(tools.index_dir, task.take, task.parents, task.lfn, stop)
-    take = index.rows(start, stop)
-    position = np.full(len(take), -1, np.int64)
-    part_of = np.full(len(take), -1, np.int32)
-    parts: list[_Part] = []
-    source_bytes: dict[str, int] = {}
-    for number in np.unique(take.file[take.file >= 0]):
-        mine = take.file == number
-        rows = np.unique(take.row[mine])
-        part, url, bytes_read = _read_part(tools, task, int(number), rows)
-        position[mine] = np.searchsorted(part.rows, take.row[mine])
-        part_of[mine] = len(parts)
-        parts.append(part)
-        source_bytes[url] = source_bytes.get(url, 0) + bytes_read
-
-    def gathered(column: Column) -> Ragged:
-        found = [checked(column, part.columns[column.name], task.lfn) for part in parts]
-        return gather(found or [_empty(column)], part_of, position)
-
+    _, columns = _read(tools, task)
     wanted = [work.column for work in task.columns]
-    values = _each(tools, gathered, wanted)
-    columns = {column.name: ragged for column, ragged in zip(wanted, values, strict=True)}
-    hashes = proof_hashes([part.keys for part in parts], part_of, position, start)
-    return Gathered(columns, hashes, part_of >= 0, np.array(take.repeated), source_bytes)
+    values = dict(zip((c.name for c in wanted), _each(tools, columns.values, wanted), strict=True))
+    return values, columns.found.source_bytes
+
+
+def _put(tools: Tools, key: str, batch: pa.RecordBatch) -> dict[str, pa.RecordBatch]:
+    """Put a Piece into the cache; returns it if it was not admitted."""
+    return {} if tools.pieces.put(PieceKey(key), batch) else {key: batch}
 
 
 def keep(tools: Tools, batches: Mapping[str, pa.RecordBatch]) -> dict[str, pa.RecordBatch]:
     """Put Pieces into the cache; returns those that it did not admit."""
-
-    def put(key: str) -> bool:
-        return tools.pieces.put(PieceKey(key), batches[key])
-
-    kept = dict(zip(batches, _each(tools, put, batches), strict=True))
-    return {key: batches[key] for key in batches if not kept[key]}
+    unkept: dict[str, pa.RecordBatch] = {}
+    for left in _each(tools, lambda item: _put(tools, *item), batches.items()):
+        unkept |= left
+    return unkept
 
 
 def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
@@ -268,15 +205,23 @@ def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
         FileChanged, CountsMismatch, FileError, TransportError: they cannot be made.
     """
     begun = time.monotonic()
-    read = read_columns(tools, task)
-    works = {work.column.name: work for work in task.columns}
-    shapes = demand_shapes({n: (w.column, read.columns[n]) for n, w in works.items()}, task.lfn)
-    batches = {task.proof: proof_batch(read.hashes, read.present, read.repeated)}
+    take, columns = _read(tools, task)
+    found = columns.found
+    outlines = {w.column.name: (w.column, columns.outline(w.column)) for w in task.columns}
+    shapes = demand_shapes(outlines, task.lfn)
+    hashes = proof_hashes(found.keys, found.part, found.row, task.partition.start)
+    batches = {task.proof: proof_batch(hashes, found.part >= 0, np.array(take.repeated))}
     batches |= {
         piece: offsets_batch(shapes[shape].offsets[0])
         for shape, piece in task.offsets
         if shape in shapes
     }
-    batches |= {w.piece: content_batch(w.column, read.columns[n]) for n, w in works.items()}
+
+    # One Column after the other is put into local order and written, not all at once.
+    def made(work: ColumnWork) -> dict[str, pa.RecordBatch]:
+        return _put(tools, work.piece, content_batch(work.column, columns.values(work.column)))
+
     unkept = keep(tools, batches)
-    return MaterialiseResult(read.source_bytes, time.monotonic() - begun, unkept)
+    for left in _each(tools, made, task.columns):
+        unkept |= left
+    return MaterialiseResult(found.source_bytes, time.monotonic() - begun, unkept)

@@ -7,6 +7,7 @@ that went, and when the service says so. Knows no catalogue and no request.
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,8 @@ from columnservice.settings import Settings
 
 T = TypeVar("T")
 BEAT_SECONDS = 0.5
+# Opening a file far away is waiting, so several are opened and read at once.
+FILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ def start(settings: WorkerSettings, pulse: Pulse) -> None:
     assert XRootD.client
     assert template
     tools()
+    # What is loaded stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     progress.watch(pulse.progress)
     pulse.be_ready()
 
@@ -105,14 +111,15 @@ def _beat() -> None:
 def tools() -> Any:
     """The tools of this worker process."""
     from columnservice.cache.pieces import PieceCache
-    from columnservice.delivery.materialise import Tools
+    from columnservice.delivery.tools import Tools
     from columnservice.reader import FilePool
 
     told = _Worker.settings
     pieces = PieceCache(told.cache_dir, told.cache_limit_bytes, sweep=False)
     atexit.register(pieces.close)
-    threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decompress")
-    return Tools(FilePool(told.open_files), pieces, told.index_dir, threads)
+    threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
+    readers = ThreadPoolExecutor(max_workers=FILES_AT_ONCE, thread_name_prefix="read")
+    return Tools(FilePool(told.open_files), pieces, told.index_dir, threads, readers)
 
 
 def perform(work: Callable[..., T], arguments: tuple[Any, ...], with_tools: bool) -> T:

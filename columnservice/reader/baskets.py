@@ -1,12 +1,12 @@
 """Reading rows: only the baskets that hold them, all branches of a file in one vector read.
 
-Rows of an RNTuple are read by ``reader.fields``. Knows branches and rows; neither what a branch
-means nor where its rows go.
+Rows of an RNTuple are read by ``reader.fields``; what is decoded while more is on its way, by
+``reader.parts``. Knows branches and rows; neither what a branch means nor where its rows go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from columnservice.reader.heldreads import ByteRange
 from columnservice.reader.pool import FilePool
 from columnservice.reader.progress import tick
 from columnservice.reader.rootfile import OpenTree
+from columnservice.reader.segments import holding_baskets
 
 Rows = NDArray[np.int64]
 Run = tuple[int, int]
@@ -38,21 +39,15 @@ class Read:
     """What came of reading rows.
 
     Attributes:
-        arrays: one Ragged per branch read, in the order asked, each with one row per row of
-            ``rows``.
+        arrays: one Ragged per branch read, in the order asked, each with one row per row that
+            was asked.
         url: the replica that served.
         source_bytes: bytes asked of that replica for the baskets.
-        rows: int64, sorted, unique: those that were asked, or more.
     """
 
     arrays: tuple[Ragged, ...]
     url: str
     source_bytes: int
-    rows: Rows
-
-
-MOST_MORE = 2.0
-"""How many times as many rows as were asked may be given where they are read anyhow."""
 
 
 def basket_runs(entry_offsets: NDArray[np.int64], rows: Rows) -> list[Run]:
@@ -64,29 +59,54 @@ def basket_runs(entry_offsets: NDArray[np.int64], rows: Rows) -> list[Run]:
     """
     if not len(rows):
         return []
-    holding = np.unique(np.searchsorted(entry_offsets, rows, side="right") - 1)
+    holding = holding_baskets(entry_offsets, rows)
     breaks = np.flatnonzero(np.diff(holding) > 1)
     firsts = holding[np.concatenate(([0], breaks + 1))]
     lasts = holding[np.concatenate((breaks, [len(holding) - 1]))]
     return [(int(a), int(b) + 1) for a, b in zip(firsts, lasts, strict=True)]
 
 
-def _leaf_ranges(branch: Any, runs: Sequence[Run]) -> list[ByteRange]:
-    """Byte ranges of a branch's baskets; baskets embedded in the tree need none."""
-    seeks, sizes = branch.member("fBasketSeek"), branch.member("fBasketBytes")
-    on_disk = branch.num_baskets - len(branch.embedded_baskets)
-    return [
-        (int(seeks[i]), int(seeks[i]) + int(sizes[i]))
-        for first, stop in runs
-        for i in range(first, min(stop, on_disk))
-    ]
-
-
-def _leaves(branch: Any) -> list[Any]:
+def leaves_of(branch: Any) -> list[Any]:
     """The branches whose baskets hold a branch's data: itself, or those it is split into."""
     if not branch.branches:
         return [branch]
-    return [leaf for child in branch.branches for leaf in _leaves(child)]
+    return [leaf for child in branch.branches for leaf in leaves_of(child)]
+
+
+def ranges_of(branches: Iterable[Any], rows: Rows) -> list[ByteRange]:
+    """Byte ranges of the baskets that hold rows; baskets embedded in the tree need none."""
+    ranges: set[ByteRange] = set()
+    for leaf in (leaf for branch in branches for leaf in leaves_of(branch)):
+        seeks, sizes = leaf.member("fBasketSeek"), leaf.member("fBasketBytes")
+        on_disk = leaf.num_baskets - len(leaf.embedded_baskets)
+        for first, stop in basket_runs(np.asarray(leaf.entry_offsets), rows):
+            for i in range(first, min(stop, on_disk)):
+                ranges.add((int(seeks[i]), int(seeks[i]) + int(sizes[i])))
+    return sorted(ranges)
+
+
+def windows_of(branch: Any, rows: Rows) -> list[Run]:
+    """The rows ``(first, last + 1)`` of the runs of baskets that hold rows."""
+    offsets = np.asarray(leaves_of(branch)[0].entry_offsets)
+    runs = basket_runs(offsets, rows)
+    return [(int(offsets[first]), int(offsets[stop])) for first, stop in runs] or [(0, 0)]
+
+
+def branches_of(opened: OpenTree, reads: Iterable[BranchRead], rows: Rows) -> dict[BranchRead, Any]:
+    """uproot's branches.
+
+    Raises:
+        UnsupportedColumn: the file lacks one.
+        ValueError: one has fewer rows than its tree.
+    """
+    tree, found = opened.tree, {}
+    for read in reads:
+        if read.path not in tree:
+            raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
+        found[read] = branch = tree[read.path]
+        if len(rows) and int(rows[-1]) >= branch.num_entries:
+            raise ValueError(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
+    return found
 
 
 def _gather(layouts: Sequence[ak.contents.Content], windows: Sequence[Run], rows: Rows) -> Ragged:
@@ -102,9 +122,16 @@ def _gather(layouts: Sequence[ak.contents.Content], windows: Sequence[Run], rows
     return found
 
 
-def _read_branch(
-    branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, threads: Any
-) -> Ragged:
+def read_branch(branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, threads: Any) -> Ragged:
+    """Rows of one branch out of the windows that hold them.
+
+    Args:
+        branch: of uproot.
+        raw: whether its bytes are wanted as they are.
+        windows: runs of rows that are read.
+        rows: those that are wanted, within the windows.
+        threads: an executor, where baskets are decompressed.
+    """
     interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
     layouts = []
     for start, stop in windows:
@@ -123,57 +150,34 @@ def _read_branch(
     return _gather(layouts, windows, rows)
 
 
-def _windows(branch: Any, runs: Sequence[Run]) -> list[Run]:
-    """The rows that runs of baskets hold."""
-    offsets = np.asarray(_leaves(branch)[0].entry_offsets)
-    return [(int(offsets[first]), int(offsets[stop])) for first, stop in runs] or [(0, 0)]
-
-
-def _all_rows(windows: Sequence[Sequence[Run]], rows: Rows) -> Rows:
-    """The rows of the windows, if all branches have the same ones; else those that were asked."""
-    first = windows[0]
-    read = sum(stop - start for start, stop in first)
-    if read > MOST_MORE * len(rows) or any(other != first for other in windows):
-        return rows
-    return np.concatenate([np.arange(start, stop) for start, stop in first])
-
-
 def _read_open(
-    opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any, more: bool
-) -> tuple[tuple[Ragged, ...], int, Rows]:
+    opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any
+) -> tuple[tuple[Ragged, ...], int]:
     """Read from one open file; a ValueError, as from uproot itself, says that it is damaged."""
-    tree, source = opened.tree, opened.source
-    if isinstance(tree, NTuple):
-        return *_read_ntuple(opened, tree, reads, rows, threads), rows
-    ranges: set[ByteRange] = set()
-    wanted: dict[BranchRead, tuple[Any, list[Run]]] = {}  # branch, windows of rows
-    for read in dict.fromkeys(reads):
-        if read.path not in tree:
-            raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
-        branch = tree[read.path]
-        if len(rows) and int(rows[-1]) >= branch.num_entries:
-            raise ValueError(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
-        leaves = _leaves(branch)
-        runs = [basket_runs(np.asarray(leaf.entry_offsets), rows) for leaf in leaves]
-        wanted[read] = branch, _windows(branch, runs[0])
-        for leaf, leaf_runs in zip(leaves, runs, strict=True):
-            ranges.update(_leaf_ranges(leaf, leaf_runs))
-    if more and len(rows):
-        rows = _all_rows([windows for _, windows in wanted.values()], rows)
-    source_bytes = source.hold(sorted(ranges))
+    if isinstance(opened.tree, NTuple):
+        return read_ntuple(opened, reads, rows, threads)
+    source, branches = opened.source, branches_of(opened, dict.fromkeys(reads), rows)
+    source_bytes = source.hold(ranges_of(branches.values(), rows))
     try:
         found = {
-            read: _read_branch(branch, read.raw, windows, rows, threads)
-            for read, (branch, windows) in wanted.items()
+            read: read_branch(branch, read.raw, windows_of(branch, rows), rows, threads)
+            for read, branch in branches.items()
         }
     finally:
         source.release()
-    return tuple(found[read] for read in reads), source_bytes, rows
+    return tuple(found[read] for read in reads), source_bytes
 
 
-def _read_ntuple(
-    opened: OpenTree, ntuple: NTuple, reads: Sequence[BranchRead], rows: Rows, threads: Any
+def read_ntuple(
+    opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any
 ) -> tuple[tuple[Ragged, ...], int]:
+    """Rows of some fields of an open RNTuple, and the bytes that were read for them.
+
+    Raises:
+        UnsupportedColumn: the file lacks one.
+        ValueError: it is damaged.
+    """
+    ntuple = opened.tree
     if len(rows) and int(rows[-1]) >= ntuple.num_entries:
         raise ValueError(f"RNTuple {ntuple.name!r} has {ntuple.num_entries} rows only.")
     wanted = []
@@ -191,7 +195,6 @@ def read_rows(
     reads: Sequence[BranchRead],
     rows: Rows,
     threads: ThreadPoolExecutor | None = None,
-    more: bool = False,
 ) -> Read:
     """Read rows of some branches from the first replica that serves them.
 
@@ -201,7 +204,6 @@ def read_rows(
         reads: the branches; repetitions cost nothing.
         rows: int64, sorted, unique, within the tree.
         threads: where baskets and pages are decompressed; None: in this thread.
-        more: rows that are read anyhow may be given too, which spares a copy; see ``Read.rows``.
 
     Raises:
         FileChanged, FileError, TransportError, NotAllowed: no replica could serve.
@@ -209,7 +211,7 @@ def read_rows(
     executor = uproot.source.futures.TrivialExecutor() if threads is None else threads
 
     def work(opened: OpenTree) -> Read:
-        arrays, source_bytes, given = _read_open(opened, reads, rows, executor, more)
-        return Read(arrays, opened.url, source_bytes, given)
+        arrays, source_bytes = _read_open(opened, reads, rows, executor)
+        return Read(arrays, opened.url, source_bytes)
 
     return pool.serve(location, work)

@@ -6,8 +6,11 @@ Knows bytes and requests; no trees, no branches, no replicas.
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,10 @@ COALESCE_GAP_BYTES = 8192
 # enough for a slow link to manage and to be seen to get on, large enough not to wait for each.
 REQUEST_BYTES = 4_000_000
 UNDER_WAY_BYTES = 4 * REQUEST_BYTES
+MOST_UNDER_WAY_BYTES = 32 * REQUEST_BYTES
+WINDOW_SECONDS = 0.5
+# How often it is looked whether a read was abandoned.
+LOOK_SECONDS = 0.5
 
 
 def coalesce(
@@ -66,8 +73,53 @@ def requests(
         yield request
 
 
+class Abandoned(Exception):
+    """Nobody wants what is being fetched any more."""
+
+
+class _Window:
+    """How many bytes may be under way: so many as came lately in ``WINDOW_SECONDS``.
+
+    A slow server gets no more than it can answer within the client's time limits; a fast one far
+    away has enough to do until the next request reaches it.
+    """
+
+    def __init__(self) -> None:
+        self._begun_seconds = time.monotonic()
+        self._under_way_bytes = 0
+        self._came_bytes = 0
+
+    def has_room(self) -> bool:
+        """Whether another request may be sent."""
+        elapsed_seconds = max(time.monotonic() - self._begun_seconds, 1e-3)
+        came = self._came_bytes / elapsed_seconds * WINDOW_SECONDS
+        return self._under_way_bytes < min(max(came, UNDER_WAY_BYTES), MOST_UNDER_WAY_BYTES)
+
+    def sent(self, size_bytes: int) -> None:
+        """So much was asked for."""
+        self._under_way_bytes += size_bytes
+
+    def came(self, size_bytes: int) -> None:
+        """So much came."""
+        self._under_way_bytes -= size_bytes
+        self._came_bytes += size_bytes
+
+
+def _next(arrived: queue.Queue[Chunk], abandoned: threading.Event | None) -> Chunk:
+    """The next block; the XRootD client ends every request within its time limits."""
+    if abandoned is None:
+        return arrived.get()
+    while not abandoned.is_set():
+        with suppress(queue.Empty):
+            return arrived.get(timeout=LOOK_SECONDS)
+    raise Abandoned
+
+
 class HeldReads:
-    """Adds to an uproot source: byte ranges fetched together, then served from memory."""
+    """Adds to an uproot source: byte ranges fetched together, then served from memory.
+
+    One thread fetches; others may read what is held meanwhile.
+    """
 
     _held: dict[ByteRange, Any] | None = None
 
@@ -77,31 +129,60 @@ class HeldReads:
         Raises:
             OSError: what uproot makes of a failed read.
         """
-        merged = coalesce(ranges)
-        data = self._fetch(merged)
+        return sum(self.stream([ranges]))
+
+    def stream(
+        self, groups: Sequence[Sequence[ByteRange]], abandoned: threading.Event | None = None
+    ) -> Iterator[int]:
+        """Fetch groups of ranges one after the other, the next ones being under way meanwhile.
+
+        Yields the bytes read for each group when it is held, beside what is held already.
+
+        Args:
+            groups: byte ranges; those of one group may overlap, none stands in two groups.
+            abandoned: when it is set, nobody wants the rest.
+
+        Raises:
+            OSError: what uproot makes of a failed read.
+            ValueError: a range stands in two groups.
+            Abandoned: nobody wants the rest.
+        """
+        wanted = [coalesce(group) for group in groups]
+        if len({r for merged in wanted for r in merged}) < sum(map(len, wanted)):
+            raise ValueError("the same bytes belong to different rows")
+        waiting = deque(requests([r for merged in wanted for r in merged]))
+        arrived: queue.Queue[Chunk] = queue.Queue()
+        data: dict[ByteRange, Any] = {}
+        window = _Window()
+        for group, merged in zip(groups, wanted, strict=True):
+            for due in merged:
+                while due not in data:
+                    while waiting and window.has_room():
+                        request = waiting.popleft()
+                        super().chunks(request, arrived)  # type: ignore[misc]
+                        window.sent(sum(stop - start for start, stop in request))
+                    block = _next(arrived, abandoned)
+                    data[block.start, block.stop] = block.raw_data
+                    window.came(block.stop - block.start)
+                    tick()
+            self._keep(group, {due: data.pop(due) for due in merged})
+            yield sum(stop - start for start, stop in merged)
+
+    def _keep(self, ranges: Sequence[ByteRange], data: dict[ByteRange, Any]) -> None:
+        """Hold ranges that lie within those that were read."""
+        merged = sorted(data)
         starts = np.array([start for start, _ in merged])
-        held = dict(self._held or {})
+        held: dict[ByteRange, Any] = {}
         for start, stop in ranges:
             at = merged[int(np.searchsorted(starts, start, side="right")) - 1]
             held[start, stop] = data[at][start - at[0] : stop - at[0]]
-        self._held = held
-        return sum(stop - start for start, stop in merged)
+        # Another dictionary each time: threads may be looking into the one that is there.
+        self._held = {**(self._held or {}), **held}
 
-    def _fetch(self, ranges: Sequence[ByteRange]) -> dict[ByteRange, Any]:
-        arrived: queue.Queue[Chunk] = queue.Queue()
-        waiting = deque(requests(ranges))
-        data: dict[ByteRange, Any] = {}
-        under_way_bytes = 0
-        while len(data) < len(ranges):
-            while waiting and under_way_bytes < UNDER_WAY_BYTES:
-                request = waiting.popleft()
-                super().chunks(request, arrived)  # type: ignore[misc]
-                under_way_bytes += sum(stop - start for start, stop in request)
-            block = arrived.get()  # the XRootD client ends every request within its time limits
-            data[block.start, block.stop] = block.raw_data
-            under_way_bytes -= block.stop - block.start
-            tick()
-        return data
+    def drop(self, ranges: Iterable[ByteRange]) -> None:
+        """Forget some of what is held."""
+        gone = set(ranges)
+        self._held = {r: data for r, data in (self._held or {}).items() if r not in gone}
 
     def release(self) -> None:
         """Forget what is held."""

@@ -1,15 +1,17 @@
 """Files kept open, and reads that go from replica to replica until one serves.
 
 Opening costs tens of milliseconds on a local network and hundreds across an ocean, so files stay
-open. One pool belongs to one thread. Knows no baskets, no columns, no joins; what a failure means
-is said in ``faults``, what follows from it in ``retry``.
+open. Threads may share a pool and read different files at once; a file is one thread's at a time,
+which its callers see to. Knows no baskets, no columns, no joins; what a failure means is said in
+``faults``, what follows from it in ``retry``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -24,7 +26,7 @@ T = TypeVar("T")
 
 
 class FilePool:
-    """Files kept open, the least recently used closed first; for one thread.
+    """Files kept open, the least recently used closed first, but none that is being read.
 
     Args:
         open_files: how many stay open.
@@ -36,7 +38,9 @@ class FilePool:
         self._open_files = open_files
         self._reopen_seconds = reopen_seconds
         self._trees: OrderedDict[tuple[str, str], OpenTree] = OrderedDict()
+        self._read: Counter[str] = Counter()  # logical file names
         self._aside = LeftAside()
+        self._lock = threading.Lock()
 
     def serve(self, location: FileLocation, work: Callable[[OpenTree], T]) -> T:
         """What ``work`` makes of the file, at the first replica where it succeeds.
@@ -49,7 +53,8 @@ class FilePool:
             whatever else ``work`` raises: at once.
         """
         begun = time.monotonic()
-        waiting = self._aside.ordered(location.replicas, begun)
+        with self._lock:
+            waiting = self._aside.ordered(location.replicas, begun)
         if not waiting:
             raise Unreachable(f"No replica of {location.lfn} is known.")
         before: list[str] = []
@@ -58,7 +63,8 @@ class FilePool:
             outcome = self._ask(location, url, work, begun)
             if not isinstance(outcome, _Failed):
                 return outcome
-            self._aside.add(outcome.found, url, time.monotonic())
+            with self._lock:
+                self._aside.add(outcome.found, url, time.monotonic())
             waiting = still_to_ask(outcome.found, waiting, location.replicas[-1])
             if not waiting:
                 raise _with_history(outcome.error, before)
@@ -84,13 +90,27 @@ class FilePool:
             repeated += 1
 
     def _work(self, location: FileLocation, url: str, work: Callable[[OpenTree], T]) -> T:
-        opened = self._take(location, url)
+        with self._reading(location.lfn):
+            opened = self._take(location, url)
+            try:
+                return work(opened)
+            except Exception as error:
+                if classify(error) is not None:
+                    self.discard(opened)
+                raise
+
+    @contextlib.contextmanager
+    def _reading(self, lfn: str) -> Iterator[None]:
+        """Meanwhile the file is not closed to make room for others."""
+        with self._lock:
+            self._read[lfn] += 1
         try:
-            return work(opened)
-        except Exception as error:
-            if classify(error) is not None:
-                self.discard(opened)
-            raise
+            yield
+        finally:
+            with self._lock:
+                self._read[lfn] -= 1
+                self._read += Counter()  # without those that nobody reads
+            self._make_room()
 
     @contextlib.contextmanager
     def tree(self, location: FileLocation) -> Iterator[OpenTree]:
@@ -99,15 +119,17 @@ class FilePool:
         The tree of a registered file is read before it is given out, so that a replica which fails
         at that is passed over; what fails in the caller's hands is told, but not repeated.
         """
-        opened = self.serve(location, _with_tree if location.identity is not None else _as_it_is)
-        try:
-            yield opened
-        except Exception as error:
-            mine = isinstance(error, OSError) or raised_by_reader(error)
-            if isinstance(error, ColumnServiceError) or not mine:
-                raise
-            self.discard(opened)
-            raise fault(error, location.lfn, opened.url) from None
+        with self._reading(location.lfn):
+            registered = location.identity is not None
+            opened = self.serve(location, _with_tree if registered else _as_it_is)
+            try:
+                yield opened
+            except Exception as error:
+                mine = isinstance(error, OSError) or raised_by_reader(error)
+                if isinstance(error, ColumnServiceError) or not mine:
+                    raise
+                self.discard(opened)
+                raise fault(error, location.lfn, opened.url) from None
 
     def _still_good(self, held: OpenTree) -> bool:
         if is_remote(held.url):
@@ -120,26 +142,37 @@ class FilePool:
 
     def _take(self, location: FileLocation, url: str) -> OpenTree:
         key = (url, location.tree)
-        held = self._trees.get(key)
+        with self._lock:
+            held = self._trees.get(key)
+            if held is not None:
+                self._trees.move_to_end(key)
         if held is not None:
-            self._trees.move_to_end(key)
             same = location.identity in (None, held.identity)
             if same and self._still_good(held):
                 return held
-            self._trees.pop(key).close()
+            self.discard(held)
         opened = open_replica(location, url)
-        self._trees[key] = opened
-        while len(self._trees) > self._open_files:
-            self._trees.popitem(last=False)[1].close()
+        with self._lock:
+            self._trees[key] = opened
         return opened
+
+    def _make_room(self) -> None:
+        """Close the least recently used files, if there are too many."""
+        with self._lock:
+            idle = [k for k, t in self._trees.items() if t.location.lfn not in self._read]
+            excess = len(self._trees) - self._open_files
+            closing = [self._trees.pop(key) for key in idle[: max(excess, 0)]]
+        for opened in closing:
+            opened.close()
 
     def discard(self, opened: OpenTree) -> None:
         """Close a file that gave trouble, so that the next reader opens it anew."""
-        self._trees.pop((opened.url, opened.location.tree), None)
+        with self._lock:
+            self._trees.pop((opened.url, opened.location.tree), None)
         opened.close()
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files; nobody reads any more."""
         while self._trees:
             self._trees.popitem()[1].close()
 

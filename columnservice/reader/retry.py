@@ -57,7 +57,7 @@ def _server_of(url: str) -> str:
 
 
 class LeftAside:
-    """Remembers for a while which servers and replicas gave trouble; for one thread.
+    """Remembers for a while which servers and replicas gave trouble; not thread-safe.
 
     Without it every file would wait for a frozen cache before it goes to the origin. What is left
     aside is still asked, after the others, and is asked first again when the time is over.

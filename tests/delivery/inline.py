@@ -12,8 +12,8 @@ from typing import Any
 from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.house import make_home
-from columnservice.delivery.materialise import Tools
 from columnservice.delivery.registration import Registrar
+from columnservice.delivery.tools import Tools
 from columnservice.reader import FilePool
 from columnservice.settings import Settings
 

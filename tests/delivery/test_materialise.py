@@ -10,8 +10,9 @@ import pytest
 from columnservice.alignment.takeindex import TakeIndex, write_takeindex
 from columnservice.delivery import check as checking
 from columnservice.delivery import materialise as room
-from columnservice.delivery.materialise import Tools, materialise, open_take, take_path
+from columnservice.delivery.materialise import materialise, open_take
 from columnservice.delivery.tasks import CheckTask, ColumnWork, JoinTask, MaterialiseTask
+from columnservice.delivery.tools import Tools, take_path
 from columnservice.errors import CountsMismatch, DamagedFile, FileChanged
 from columnservice.formats import find_tree, format_named
 from columnservice.model import (
@@ -136,19 +137,21 @@ def test_columns_of_one_shape_with_other_counts_are_refused(tmp_path):
     path = write_nano(tmp_path / "parent.root", KEYS, RHO, MUONS, extra=True)
     location, offered = location_of(path)
     write_takeindex(take_path(tmp_path, "a" * 32), index_of(location.identity))
-    read = room._read_part
+    read = room.read_parents
 
     def damaged(*args):
-        part, url, size = read(*args)
-        ones = plain(np.ones(100), np.arange(101))
-        return replace(part, columns={**part.columns, "Muon_zeta": ones}), url, size
+        found = read(*args)
+        ones = {"Muon_zeta": plain(np.ones(100), np.arange(101))}
+        return replace(found, columns=tuple({**part, **ones} for part in found.columns))
 
     task = task_of(location, offered["Muon_pt"], offered["Muon_zeta"])
     materialise(tools_at(tmp_path), task)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "_read_part", damaged)
+        patch.setattr(room, "read_parents", damaged)
+        tools = tools_at(tmp_path)
         with pytest.raises(CountsMismatch, match="Muon_pt and Muon_zeta hold different numbers"):
-            materialise(tools_at(tmp_path), task)
+            materialise(tools, task)
+    assert tools.pieces.held == {}
 
 
 def test_the_first_item_of_an_empty_list_is_no_value():

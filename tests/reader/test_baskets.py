@@ -47,18 +47,6 @@ def test_rows_read_are_the_rows_of_a_direct_uproot_read(baskets, rows):
     assert lists_of(read.arrays[1]) == ak.to_list(data["list"][wanted])
 
 
-@settings(max_examples=50, deadline=None)
-@given(rows=st.sets(st.integers(0, EVENTS - 1), max_size=400))
-def test_rows_that_are_read_anyhow_are_told_and_right(baskets, rows):
-    location, data = baskets
-    wanted = np.array(sorted(rows), np.int64)
-    read = read_rows(FilePool(), location, [NUMBER, LIST], wanted, more=True)
-    assert set(rows) <= set(read.rows.tolist())
-    assert len(read.rows) <= 2 * len(wanted)
-    assert read.arrays[0].values.tolist() == read.rows.tolist()
-    assert lists_of(read.arrays[1]) == ak.to_list(data["list"][read.rows])
-
-
 def test_only_the_baskets_that_hold_the_rows_are_read(baskets):
     location, _ = baskets
     pool = FilePool()

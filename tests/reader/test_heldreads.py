@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import queue
+import threading
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from uproot.source.chunk import Chunk
 
 from columnservice.reader import heldreads, progress
-from columnservice.reader.heldreads import HeldFile, HeldReads, coalesce, requests
+from columnservice.reader.heldreads import Abandoned, HeldFile, HeldReads, coalesce, requests
 
 pytestmark = pytest.mark.fast
 
@@ -84,15 +86,90 @@ class HeldRecording(HeldReads, Recording):
     pass
 
 
-def test_a_long_read_is_told_block_by_block_and_asked_for_little_by_little(monkeypatch):
-    monkeypatch.setattr(heldreads, "UNDER_WAY_BYTES", 3 * heldreads.REQUEST_BYTES)
-    size = heldreads.REQUEST_BYTES
-    ticks = []
+SIZE = heldreads.REQUEST_BYTES
+
+
+@pytest.fixture
+def still(monkeypatch):
+    """A clock that stands still, so that nothing ever came lately."""
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
+    monkeypatch.setattr(heldreads, "time", clock)
+    return clock
+
+
+def blocks(first, stop):
+    return [(n * SIZE, (n + 1) * SIZE) for n in range(first, stop)]
+
+
+@pytest.fixture
+def ticks():
+    found = []
+    progress.watch(lambda: found.append(1))
+    yield found
+    progress.watch(None)
+
+
+def test_a_long_read_is_told_block_by_block_and_asked_for_little_by_little(
+    monkeypatch, still, ticks
+):
+    monkeypatch.setattr(heldreads, "UNDER_WAY_BYTES", 3 * SIZE)
+    monkeypatch.setattr(heldreads, "WINDOW_SECONDS", 0.0)
     held = HeldRecording(ticks)
-    progress.watch(lambda: ticks.append(1))
-    try:
-        held.hold([(n * size, (n + 1) * size) for n in range(6)])
-    finally:
-        progress.watch(None)
+    held.hold(blocks(0, 6))
     assert len(ticks) == 6
     assert held.asked == [0, 0, 0, 1, 2, 3]
+
+
+def test_a_fast_server_is_asked_for_as_much_as_came_lately(monkeypatch, still, ticks):
+    monkeypatch.setattr(heldreads, "UNDER_WAY_BYTES", SIZE)
+    monkeypatch.setattr(heldreads, "MOST_UNDER_WAY_BYTES", 4 * SIZE)
+    held = HeldRecording(ticks)
+    arrive = progress.tick
+
+    def later():
+        still.now += heldreads.WINDOW_SECONDS / 2  # two blocks in each window
+        arrive()
+
+    monkeypatch.setattr(heldreads, "tick", later)
+    held.hold(blocks(0, 6))
+    assert held.asked == [0, 1, 1, 2, 3, 4]
+
+
+def test_groups_are_held_one_after_the_other_while_the_next_are_under_way(still, ticks):
+    held = HeldRecording(ticks)
+    coming = held.stream([blocks(0, 1), blocks(1, 3), blocks(3, 4)])
+    assert next(coming) == SIZE
+    assert set(held._held) == set(blocks(0, 1))
+    assert len(held.asked) == 4
+    assert next(coming) == 2 * SIZE
+    held.drop(blocks(0, 1))
+    assert set(held._held) == set(blocks(1, 3))
+    assert list(coming) == [SIZE]
+    held.release()
+    assert held._held is None
+
+
+def test_bytes_that_belong_to_two_groups_are_refused_and_not_waited_for(ticks):
+    with pytest.raises(ValueError, match="the same bytes belong to different rows"):
+        list(HeldRecording(ticks).stream([blocks(0, 1), blocks(0, 1)]))
+
+
+class Silent:
+    """A source that never answers; nobody wants it to once it was asked."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+
+    def chunks(self, *_):
+        self.asked.set()
+
+
+class HeldSilent(HeldReads, Silent):
+    pass
+
+
+def test_a_read_that_is_abandoned_ends_although_nothing_comes(monkeypatch):
+    monkeypatch.setattr(heldreads, "LOOK_SECONDS", 0.01)
+    silent = HeldSilent()
+    with pytest.raises(Abandoned):
+        list(silent.stream([blocks(0, 1)], silent.asked))

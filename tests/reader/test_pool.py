@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -211,3 +213,32 @@ def test_the_tree_of_a_registered_file_is_read_while_another_replica_can_still_s
 def test_a_file_without_replicas_is_a_transport_error():
     with pytest.raises(Unreachable, match="No replica of a is known"):
         FilePool().serve(FileLocation("a", (), "Events"), Work())
+
+
+def test_files_beyond_the_limit_are_closed_but_none_that_is_being_read(tmp_path):
+    paths = [write(tmp_path / f"{n}.root") for n in range(3)]
+    first, second, third = (FileLocation(p.name, (str(p),), "Events") for p in paths)
+    pool = FilePool(open_files=1)
+    with pool.tree(first) as outer:
+        with pool.tree(second) as inner:
+            assert inner.tree.num_entries == 10
+        assert inner.directory.file.closed
+        assert outer.tree.num_entries == 10
+    with pool.tree(third):
+        pass
+    assert outer.directory.file.closed
+
+
+def test_threads_share_a_pool_and_read_different_files_at_once(tmp_path):
+    paths = [write(tmp_path / f"{n}.root", start=100 * n) for n in range(6)]
+    pool, together = FilePool(open_files=2), threading.Barrier(6, timeout=60)
+
+    def read(opened):
+        together.wait()
+        return opened.tree["number"].array(library="np").tolist()
+
+    with ThreadPoolExecutor(6) as threads:
+        locations = [FileLocation(p.name, (str(p),), "Events") for p in paths]
+        found = threads.map(lambda location: pool.serve(location, read), locations)
+        assert list(found) == [list(range(100 * n, 100 * n + 10)) for n in range(6)]
+    assert len(pool._trees) <= 2

@@ -1,0 +1,165 @@
+"""Reading in parts: every row once, right, from whichever replica; and what errors leave behind."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from columnservice.errors import DamagedFile, UnsupportedColumn
+from columnservice.model import BranchRead, FileLocation
+from columnservice.reader import Demand, FilePool, parts, read_parts
+from columnservice.reader.heldreads import Abandoned
+from tests.support.ragged import lists_of
+
+pytestmark = pytest.mark.fast
+EVENTS, BASKET = 1000, 50
+NUMBER, LIST = BranchRead("number"), BranchRead("list")
+LISTS = ak.unflatten(
+    np.random.default_rng(3).normal(size=4 * EVENTS).astype("f4"), [3, 5] * (EVENTS // 2)
+)
+
+
+def write(path, wrong=0):
+    """A file of 20 baskets a branch; numbers of the last row may be wrong."""
+    numbers = np.arange(EVENTS)
+    numbers[-1] += wrong
+    with uproot.recreate(path) as file:
+        file.mktree("Events", {"number": "int64", "list": "var * float32"})
+        for start in range(0, EVENTS, BASKET):
+            own = slice(start, start + BASKET)
+            file["Events"].extend({"number": numbers[own], "list": LISTS[own]})
+    return path
+
+
+@pytest.fixture(scope="module")
+def location(tmp_path_factory):
+    path = write(tmp_path_factory.mktemp("parts") / "parts.root")
+    return FileLocation("parts", (str(path),), "Events")
+
+
+@pytest.fixture(autouse=True)
+def small_segments(monkeypatch):
+    cut = parts.cut
+    monkeypatch.setattr(parts, "cut", lambda branches, rows: cut(branches, rows, 2000))
+
+
+@pytest.fixture(scope="module")
+def threads():
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def first(read):
+    return read[0]
+
+
+def both(read):
+    numbers, lists = read
+    return lists.values[lists.offsets[0][:-1]] + numbers.values
+
+
+DEMANDS = [Demand((NUMBER,), first), Demand((LIST,), first), Demand((NUMBER, LIST), both)]
+
+
+@settings(max_examples=40)
+@given(rows=st.sets(st.integers(0, EVENTS - 1), max_size=400), threaded=st.booleans())
+def test_parts_hold_the_wanted_rows_of_a_direct_uproot_read(location, threads, rows, threaded):
+    wanted = np.array(sorted(rows), np.int64)
+    args = (FilePool(), location, DEMANDS, wanted)
+    found = read_parts(*args, threads if threaded else None)
+    given = np.concatenate([part.rows for part in found.parts])
+    assert set(rows) <= set(given.tolist())
+    assert (np.diff(given) > 0).all()
+    assert len(given) <= 2 * len(wanted)
+    for part in found.parts:
+        number, lists, sums = part.made
+        assert number.values.tolist() == part.rows.tolist()
+        assert lists_of(lists) == ak.to_list(LISTS[part.rows])
+        assert np.array_equal(sums, ak.to_numpy(LISTS[part.rows][:, 0]) + part.rows)
+
+
+def test_a_whole_file_comes_in_several_parts_and_each_basket_once(location, threads):
+    pool = FilePool()
+    with pool.tree(location) as opened:
+        sizes = sum(
+            int(opened.tree[n].member("fBasketBytes")[:20].sum()) for n in ("number", "list")
+        )
+        before = opened.source.num_requested_bytes
+        found = read_parts(pool, location, DEMANDS[:2], np.arange(EVENTS), threads)
+        assert opened.source.num_requested_bytes - before == found.source_bytes
+    assert len(found.parts) > 5
+    assert sizes <= found.source_bytes < sizes + 8192 * len(found.parts)
+
+
+def test_an_error_of_a_demand_ends_the_read_and_leaves_nothing_held(location, threads):
+    pool, seen = FilePool(), []
+
+    def stumble(read):
+        seen.append(read)
+        raise ZeroDivisionError
+
+    with pool.tree(location) as opened:
+        with pytest.raises(ZeroDivisionError):
+            read_parts(pool, location, [Demand((NUMBER,), stumble)], np.arange(EVENTS), threads)
+        told = len(seen)
+        assert opened.source._held is None
+        assert not opened.directory.file.closed
+    threads.submit(int).result()
+    assert len(seen) == told
+
+
+def test_what_cannot_be_decoded_at_a_cache_is_read_from_the_origin(tmp_path, threads):
+    origin = write(tmp_path / "origin.root")
+    cache = write(tmp_path / "cache.root", wrong=5)
+
+    def suspicious(read):
+        if (read[0].values >= EVENTS).any():
+            raise DamagedFile("numbers that the file never had.")
+        return read[0]
+
+    both = FileLocation("parts", (str(cache), str(origin)), "Events")
+    found = read_parts(
+        FilePool(), both, [Demand((NUMBER,), suspicious)], np.arange(EVENTS), threads
+    )
+    assert found.url == str(origin)
+    values = np.concatenate([part.made[0].values for part in found.parts])
+    assert values.tolist() == list(range(EVENTS))
+
+
+def test_a_read_that_nobody_wants_any_more_ends(location, threads):
+    abandoned = threading.Event()
+    abandoned.set()
+    with pytest.raises(Abandoned):
+        read_parts(FilePool(), location, DEMANDS, np.arange(EVENTS), threads, abandoned)
+
+
+def test_a_branch_that_the_file_lacks_is_named(location):
+    demand = Demand((BranchRead("nothing"),), first)
+    with pytest.raises(UnsupportedColumn, match="has no branch nothing"):
+        read_parts(FilePool(), location, [demand], np.array([0]))
+
+
+def test_rows_behind_the_end_are_refused(location):
+    with pytest.raises(DamagedFile):
+        read_parts(FilePool(), location, DEMANDS, np.array([EVENTS]))
+
+
+def test_only_so_many_parts_wait_to_be_decoded(location, monkeypatch):
+    held = []
+    begin = parts._Reading._begin
+
+    def counted(self, rows, ranges):
+        begin(self, rows, ranges)
+        held.append(len(self._begun))
+
+    monkeypatch.setattr(parts._Reading, "_begin", counted)
+    found = read_parts(FilePool(), location, DEMANDS, np.arange(EVENTS))
+    assert len(found.parts) > parts.MOST_DECODING
+    assert max(held) == parts.MOST_DECODING + 1
