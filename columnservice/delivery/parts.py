@@ -21,11 +21,12 @@ from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_par
 from columnservice.delivery.derivation import inputs_of
 from columnservice.delivery.derive import derive
 from columnservice.delivery.examine import Examiner
-from columnservice.delivery.materialise import Tools, materialise, take_path
+from columnservice.delivery.materialise import materialise
 from columnservice.delivery.metrics import Metrics
 from columnservice.delivery.plan import PartPlan, Plan
 from columnservice.delivery.stream import Assembled
 from columnservice.delivery.tasks import DeriveTask, MaterialiseResult, MaterialiseTask
+from columnservice.delivery.tools import Tools, take_path
 from columnservice.delivery.workers import Workers
 from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
 
