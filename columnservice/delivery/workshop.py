@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from columnservice.delivery.memory import keep_what_is_freed
 from columnservice.delivery.pulse import Pulse
 from columnservice.settings import Settings
 
@@ -62,6 +63,7 @@ class _Worker:
 def start(settings: WorkerSettings, pulse: Pulse) -> None:
     """Make this process a worker: load whatever the template had not loaded."""
     _Worker.settings, _Worker.pulse = settings, pulse
+    keep_what_is_freed()
     signal.signal(signal.SIGTERM, _terminated)
     for work in (_end_with_service, _beat):
         threading.Thread(target=work, name=work.__name__, daemon=True).start()
@@ -73,9 +75,8 @@ def start(settings: WorkerSettings, pulse: Pulse) -> None:
     assert XRootD.client
     assert template
     tools()
-    # What is loaded stays: the collector need not look at it again and again.
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # what is loaded stays, and need not be looked at again and again
     progress.watch(pulse.progress)
     pulse.be_ready()
 
