@@ -104,6 +104,8 @@ def branches_of(opened: OpenTree, reads: Iterable[BranchRead], rows: Rows) -> di
         if read.path not in tree:
             raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
         found[read] = branch = tree[read.path]
+        # uproot works it out when it is first asked for, and not in several threads at once.
+        _ = read.raw or branch.interpretation
         if len(rows) and int(rows[-1]) >= branch.num_entries:
             raise ValueError(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -163,3 +164,31 @@ def test_only_so_many_parts_wait_to_be_decoded(location, monkeypatch):
     found = read_parts(FilePool(), location, DEMANDS, np.arange(EVENTS))
     assert len(found.parts) > parts.MOST_DECODING
     assert max(held) == parts.MOST_DECODING + 1
+
+
+VECTORS = [f"std::vector<{kind}>[]" for kind in ("float", "double", "int32_t", "uint16_t")]
+
+
+def test_threads_that_decode_for_the_first_time_do_not_stumble_over_each_other(data_dir):
+    path = data_dir / "cms" / "miniaodsim_phys14_10ev.root"
+    reads = []
+    with uproot.open({path: "Events"}) as tree:
+        for objects in ("patPhotons_slimmedPhotons__PAT.", "patElectrons_slimmedElectrons__PAT."):
+            above = f"{objects}/{objects}obj"
+            # Of vectors uproot looks into the file's descriptions of classes.
+            named = [b.name for b in tree[above].branches if b.typename in VECTORS]
+            reads += [BranchRead(f"{above}/{name}") for name in named]
+    location = FileLocation("mini", (str(path),), "Events")
+    demands = [Demand((read,), first) for read in reads for _ in range(2)]
+    expected, before = None, sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            with ThreadPoolExecutor(4) as threads:
+                found = read_parts(FilePool(), location, demands, np.arange(10), threads)
+            told = [lists_of(made) for made in found.parts[0].made]
+            expected = told if expected is None else expected
+            assert repr(told) == repr(expected)
+    finally:
+        sys.setswitchinterval(before)
+    assert len(reads) > 4
