@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from columnservice.model import ColumnSet, FileRecord
 
 # No example fails for being slow, and a test run has the same examples every time: whoever changes
 # a line is not refused for what chance finds elsewhere. `make soak` looks with chance.
@@ -33,6 +39,21 @@ def data_dir() -> Path:
             "no experiment files: set COLUMNSERVICE_TEST_DATA to the folder that holds them"
         )
     return path
+
+
+@pytest.fixture(scope="session")
+def indexed(data_dir: Path) -> Callable[[str, str], tuple[FileRecord, ColumnSet]]:
+    """What the catalogue is told of a file under the data folder; the same one is looked at once.
+
+    For tests of what is made of it: a MiniAOD takes seconds.
+    """
+    from columnservice.catalogue.indexing import index_file
+
+    @cache
+    def index_once(path: str, name: str) -> tuple[FileRecord, ColumnSet]:
+        return index_file(str(data_dir / path), name, {})
+
+    return index_once
 
 
 @pytest.hookimpl(hookwrapper=True)

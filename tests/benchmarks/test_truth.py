@@ -17,8 +17,6 @@ from columnservice.demo.blocks import Sample
 from columnservice.demo.cms import CANDIDATES
 from columnservice.demo.generate import generate
 
-pytestmark = pytest.mark.fast
-
 COLUMNS = ("PFCands_pt", "PFCands_eta", "PFCands_phi", "PFCandsRaw_packedHits")
 
 

@@ -8,19 +8,17 @@ import pytest
 from columnservice.alignment.taken import renumbered
 from columnservice.catalogue.columns import merged
 from columnservice.catalogue.derived import derived_columns
-from columnservice.catalogue.indexing import index_file
 from columnservice.catalogue.matchwords import TAKE_MATCHED, TAKE_RENUMBERED
 from columnservice.model import plain
 from tests.catalogue.test_derived import objects
 
-pytestmark = pytest.mark.fast
 FORMATS = ("nanoaod", "miniaod")
 OF_TAU = "Tau_signalGamma_pfCandIdx"
 
 
-@pytest.fixture(scope="module")
-def parent(data_dir):
-    layout = index_file(str(data_dir / "cms/miniaodsim_phys14_10ev.root"), "miniaod", {})[1]
+@pytest.fixture
+def parent(indexed):
+    layout = indexed("cms/miniaodsim_phys14_10ev.root", "miniaod")[1]
     return merged([(layout, 1)], "parent")
 
 
@@ -44,6 +42,7 @@ def test_places_of_muons_and_taus_become_local_ones_where_candidates_are_local(p
         assert found[theirs].column.support == "unsupported"
 
 
+@pytest.mark.fast
 def test_one_place_per_object_becomes_one_place():
     """As lists of places do, see tests/alignment/test_taken.py; the smallest number is no place."""
     offsets = np.array([0, 3, 3, 5])

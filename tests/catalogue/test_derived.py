@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
 from columnservice.catalogue.columns import columns_of, merged
 from columnservice.catalogue.derived import derived_columns, matched_with
-from columnservice.catalogue.indexing import index_file
 from columnservice.catalogue.matchwords import (
     MATCH_COMPUTES,
     MATCH_INDEX,
@@ -21,18 +18,13 @@ from columnservice.formats.matches import COMPARABLE
 from columnservice.model import ColumnSet, Dataset
 from tests.catalogue.conftest import offered, record
 
-pytestmark = pytest.mark.fast
 MINI, MODERN = "cms/miniaodsim_phys14_10ev.root", "cms/miniaodsim_2018_schema_0ev.root"
 CHS, PUPPI = "cms/pfnano.root", "cms/nano_tt_v15.root"
 
 
 @pytest.fixture
-def layout(data_dir):
-    @cache
-    def of(name, form):
-        return index_file(str(data_dir / name), form, {})[1]
-
-    return of
+def layout(indexed):
+    return lambda name, form: indexed(name, form)[1]
 
 
 def objects(collection, *more, doc=""):
@@ -70,6 +62,7 @@ def test_local_files_with_jets_of_two_kinds_have_no_match_of_jets(layout):
         assert found["GenPart_hasMatch"].column.support == "ok"
 
 
+@pytest.mark.fast
 def test_a_dataset_asks_each_of_its_layouts(catalogue):
     catalogue.add_dataset(Dataset("mini", "miniaod"))
     catalogue.add_dataset(Dataset("nano", "nanoaod", "mini"))
@@ -86,6 +79,7 @@ def test_a_dataset_asks_each_of_its_layouts(catalogue):
     assert (told["Jet_area"].support, told["Jet_hasMatch"].support) == ("unsupported",) * 2
 
 
+@pytest.mark.fast
 def test_all_that_decides_a_match_stands_in_its_derivation():
     found = derived(objects("Muon"), objects("slimmedMuons", "dxy"))
     told = dict(found["Muon_slimmedMuonsIdx"].derivation.parameters)
@@ -146,6 +140,7 @@ def test_without_a_match_of_local_candidates_their_places_are_refused(layout):
     assert "slimmedJets_pfCandIdx" not in found
 
 
+@pytest.mark.fast
 def test_a_container_of_another_algorithm_is_refused_with_the_reason():
     def jets(container):
         shape = {"depth": 1, "shape": container, "collection": container}

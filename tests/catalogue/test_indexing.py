@@ -26,8 +26,6 @@ from columnservice.model import LumiRange
 from columnservice.reader import FilePool
 from tests.support.ntuples import write_ntuple
 
-pytestmark = pytest.mark.fast
-
 GOOD = [
     ("cms/nano_dy.root", "nanoaod", ("run", "luminosityBlock")),
     ("cms_demo_mini/local_nano_like_8ev.root", "nanoaod", ("run", "luminosityBlock")),
@@ -64,12 +62,14 @@ def test_a_file_is_what_a_direct_read_says(data_dir, name, format_name, branches
     assert {o.column.support for o in columnset.columns} >= {"ok"}
 
 
+@pytest.mark.fast
 def test_a_file_without_a_uuid_is_refused_with_what_to_do():
     path = Path(__file__).parents[1] / "reader" / "data" / "root_ntuple.root"
     with pytest.raises(FileError, match=r"has no UUID.*RNTupleWriter::Append"):
         index_file(str(path), "nanoaod", {})
 
 
+@pytest.mark.fast
 def test_clusters_and_luminosity_blocks_of_an_rntuple_are_those_written(tmp_path):
     events = {
         "run": np.ones(25, np.uint32),
@@ -94,12 +94,14 @@ def test_an_edm_parent_has_the_luminosity_blocks_of_the_truth(data_dir):
     assert {(run, lumi) for run, lumi, _ in truth["ids"]} <= held
 
 
+@pytest.mark.fast
 def test_columns_survive_the_catalogue(data_dir):
     _, columnset = index_file(str(data_dir / "cms_demo_syn/parent_0.root"), "miniaod", {})
     document = json.loads(json.dumps(columns_to_json(columnset.columns)))
     assert columnset_of(columnset.digest, document) == columnset
 
 
+@pytest.mark.fast
 def test_files_of_one_layout_share_their_columns(data_dir):
     names = [str(data_dir / f"cms_demo_syn/parent_{n}.root") for n in (0, 1)]
     (_, first), (_, second) = (index_file(name, "miniaod", {}) for name in names)
@@ -139,6 +141,7 @@ def test_files_that_cannot_be_used_are_told_apart(data_dir, tmp_path):
     assert "luminosityBlock" in missing.message
 
 
+@pytest.mark.fast
 def test_a_pool_may_be_given_and_stays_usable(data_dir, tmp_path):
     copy = tmp_path / "copy.root"
     shutil.copy(data_dir / "cms_demo_mini/local_nano_like_8ev.root", copy)
@@ -147,6 +150,7 @@ def test_a_pool_may_be_given_and_stays_usable(data_dir, tmp_path):
     pool.close()
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("clusters", [1, 7, MOST_CLUSTER_STOPS, 100_000])
 def test_cluster_stops_stay_few_ascending_and_end_at_the_end(clusters):
     offsets = np.arange(clusters + 1) * 10
@@ -157,6 +161,7 @@ def test_cluster_stops_stay_few_ascending_and_end_at_the_end(clusters):
     assert set(stops) <= set(offsets.tolist())
 
 
+@pytest.mark.fast
 def test_cluster_stops_without_a_common_basket_are_the_end():
     assert thinned([0], 50) == (50,)
     assert thinned([0, 50], 50) == (50,)

@@ -39,19 +39,18 @@ def overlap(a: LumiRange, b: LumiRange) -> bool:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_candidates_are_those_that_brute_force_finds(make_catalogue, held, wanted):
-    catalogue = make_catalogue()
-    catalogue.add_dataset(Dataset("p", "miniaod"))
+def test_candidates_are_those_that_brute_force_finds(catalogue, held, wanted):
+    name = f"p{len(catalogue.datasets())}"  # each example in a dataset of its own
+    catalogue.add_dataset(Dataset(name, "miniaod"))
     records = [record(n, *lumis, entries=10 * e) for n, (lumis, e) in enumerate(held)]
     for each in records:
-        catalogue.record_file("p", each, LAYOUT)
+        catalogue.record_file(name, each, LAYOUT)
     expected = [
         r.url
         for r in records
         if any(overlap(a, b) for a in r.lumis for b in wanted) or (not r.lumis and r.entries)
     ]
-    assert [r.url for r in catalogue.candidates("p", wanted)] == expected
-    catalogue.close()
+    assert [r.url for r in catalogue.candidates(name, wanted)] == expected
 
 
 def test_where_the_blocks_looked_for_are_unknown_every_file_with_events_is_a_candidate(catalogue):

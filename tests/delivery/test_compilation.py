@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 SCRIPT = """
 import json, sys
 from dataclasses import replace
@@ -81,7 +79,6 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.fast
 def test_no_kernel_is_compiled_inside_a_request(data_dir, tmp_path):
     local = data_dir / "cms_demo_mini" / "local_nano_like_8ev.root"
     parent = data_dir / "cms" / "miniaodsim_phys14_10ev.root"

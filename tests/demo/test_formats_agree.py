@@ -16,8 +16,6 @@ from columnservice.demo.generate import Pair, generate
 from columnservice.demo.particles import particles
 from columnservice.model import BranchRead, Ragged
 
-pytestmark = pytest.mark.fast
-
 SAMPLE = Sample(events=120, parents=2, block_events=30, seed=8)
 
 

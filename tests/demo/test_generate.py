@@ -15,8 +15,6 @@ from columnservice.demo.generate import Pair, generate
 from columnservice.errors import RequestError
 from tests.demo.decoding import eta_of, half_of, phi_of
 
-pytestmark = pytest.mark.fast
-
 SMALL = Sample(events=300, missing=7, block_events=40, seed=5)
 
 
@@ -90,6 +88,7 @@ def test_a_seed_gives_the_same_events_again(pair: Pair, tmp_path: Path):
                 assert ak.array_equal(a[tree][name].array(), b[tree][name].array()), name
 
 
+@pytest.mark.fast
 def test_a_parent_file_without_events_has_its_tree_all_the_same(tmp_path: Path):
     pair = generate("cms", tmp_path, Sample(events=3, parents=3, block_events=3))
     with uproot.open(pair.parents[2]) as file:
@@ -97,6 +96,7 @@ def test_a_parent_file_without_events_has_its_tree_all_the_same(tmp_path: Path):
         assert "EventAuxiliary" in file["Events"]
 
 
+@pytest.mark.fast
 def test_an_unknown_experiment_is_refused(tmp_path: Path):
     with pytest.raises(RequestError, match="cms or atlas"):
         generate("lhcb", tmp_path, SMALL)  # type: ignore[arg-type]

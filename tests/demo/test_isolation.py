@@ -22,8 +22,6 @@ from columnservice.demo.plot import save_plot
 from columnservice.demo.reference import reference
 from columnservice.errors import MissingParent
 
-pytestmark = pytest.mark.fast
-
 
 @pytest.fixture(scope="module", params=["cms", "atlas"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
@@ -89,6 +87,7 @@ def test_a_local_event_without_parent_is_an_error(tmp_path: Path):
         reference(pair)
 
 
+@pytest.mark.fast
 def test_the_cone_closes_around_phi():
     muons = ak.zip({"pt": [[10.0]], "eta": [[0.0]], "phi": [[3.1]]})
     near, far = {"eta": 0.1, "phi": -3.1, "weight": 2.0}, {"eta": 0.1, "phi": 0.0, "weight": 5.0}
@@ -96,6 +95,7 @@ def test_the_cone_closes_around_phi():
     assert around(muons, ak.Array([[near, far]])[:, :0]).to_list() == [[0.0]]
 
 
+@pytest.mark.fast
 def test_the_mass_needs_two_muons_of_opposite_charge():
     one = {"pt": 45.6, "eta": 0.0, "phi": 0.0, "charge": 1}
     other = {"pt": 45.6, "eta": 0.0, "phi": np.pi, "charge": -1}

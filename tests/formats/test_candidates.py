@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 import pytest
-import uproot
 
 from columnservice.errors import DamagedFile
 from columnservice.formats import apply
@@ -54,10 +53,11 @@ CANDIDATES = "patPackedCandidates_packedPFCandidates__PAT."
 
 
 def test_muons_point_where_a_direct_read_says(phys14):
-    file = uproot.open(phys14.directory.file.file_path)
     truth = [
         [key if name == CANDIDATES and key < 2**63 else -1 for name, key in event]
-        for event in directly(file, "slimmedMuons", "refToOrig_.core_", "refToOrig_.key_")
+        for event in directly(
+            phys14.directory, "slimmedMuons", "refToOrig_.core_", "refToOrig_.key_"
+        )
     ]
     found = phys14.column("slimmedMuons_pfCandIdx")
     assert [event.tolist() for event in lists(found)] == truth
@@ -67,11 +67,10 @@ def test_muons_point_where_a_direct_read_says(phys14):
 
 @pytest.mark.parametrize("objects", ["slimmedElectrons", "slimmedPhotons"])
 def test_electrons_and_photons_list_what_a_direct_read_says(phys14, objects):
-    file = uproot.open(phys14.directory.file.file_path)
     mark, keys = "packedPFCandidates_.product_", INDICES
     truth = [
         [key if name == CANDIDATES else [-1] * len(key) for name, key in event]
-        for event in directly(file, objects, mark, keys)
+        for event in directly(phys14.directory, objects, mark, keys)
     ]
     found = phys14.column(f"{objects}_pfCandIdx")
     outer, inner = found.offsets

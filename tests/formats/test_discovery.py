@@ -8,7 +8,6 @@ import uproot
 
 from columnservice.formats.discovery import Readable, Refused, discover, item_type
 from columnservice.model import Member
-from tests.formats.support import FILES
 
 pytestmark = pytest.mark.fast
 
@@ -111,40 +110,3 @@ def test_a_member_that_was_not_there_at_writing_is_refused():
     found = discover(Branch("float[]", REAL, offset=99999))
     assert isinstance(found, Refused)
     assert "nothing is stored" in found.reason
-
-
-def test_what_uproot_read_of_every_branch_is_known(opened_file, data_dir):
-    """The tables list branch by branch what uproot made of it: numbers that it read are offered."""
-    tables = {
-        "mini10": "cms/miniaodsim_phys14_10ev.root",
-        "i951": "atlas/physlite_24.0.2_50ev.root",
-        "i123b": "atlas_demo_pair/parent_physlite_100ev.root",
-        "exot15": "atlas/daod_exot15_10ev.root",
-    }
-    for table, path in tables.items():
-        opened = opened_file(path, dict(FILES)[path])
-        offered = {
-            read.path.rpartition("/")[2]
-            for one in opened.readable()
-            for read in one.recipe.reads
-            if not read.raw  # bytes are decoded by us, whatever uproot made of them
-        }
-        refused = {
-            one.column.source.rpartition("/")[2]: one.column.reason
-            for one in opened.offered.values()
-            if one.recipe is None
-        }
-        lines = (data_dir / "tables" / f"{table}.tsv").read_text().splitlines()
-        read = 0
-        for line in lines:
-            _, branch, _, leaf, kind, typename, result, made, *_ = line.split("\t")
-            if leaf != "True" or kind == "AsGrouped":
-                continue
-            if result.startswith("ERR"):
-                assert branch not in offered, branch
-            elif "struct" not in made and not any(t in made for t in ("string", "set", "{")):
-                assert branch in offered or "nothing is stored" in refused[branch], branch
-                read += 1
-            elif branch in offered:
-                assert "ElementLink" in typename, branch
-        assert read > 500

@@ -14,10 +14,15 @@ from columnservice.errors import NoEventKeys
 from columnservice.formats import apply, format_named, layout_digest
 from tests.formats.support import FILES, RAW
 
-pytestmark = pytest.mark.fast
+# The whole of them takes minutes; one of each kind is small.
+FAST = ("edm_unit/", "cms_demo_mini/", "cms_demo_syn/parent_0", "atlas_demo_derived/")
+EACH = [
+    pytest.param((path, name), id=path, marks=[pytest.mark.fast] * path.startswith(FAST))
+    for path, name in FILES
+]
 
 
-@pytest.fixture(scope="module", params=FILES, ids=[path for path, _ in FILES])
+@pytest.fixture(scope="module", params=EACH)
 def opened(request, opened_file):
     return opened_file(*request.param)
 
@@ -146,6 +151,43 @@ def test_a_branch_that_was_written_empty_is_refused(phys14):
     assert "nothing is stored" in column.reason
     assert ak.sum(ak.num(opened.tree[column.source].array())) == 0
     assert opened.column("nPFCands").values.sum() == len(opened.column("PFCands_pt").values) > 0
+
+
+def test_what_uproot_read_of_every_branch_is_known(opened_file, data_dir):
+    """The tables list branch by branch what uproot made of it: numbers that it read are offered."""
+    tables = {
+        "mini10": "cms/miniaodsim_phys14_10ev.root",
+        "i951": "atlas/physlite_24.0.2_50ev.root",
+        "i123b": "atlas_demo_pair/parent_physlite_100ev.root",
+        "exot15": "atlas/daod_exot15_10ev.root",
+    }
+    for table, path in tables.items():
+        opened = opened_file(path, dict(FILES)[path])
+        offered = {
+            read.path.rpartition("/")[2]
+            for one in opened.readable()
+            for read in one.recipe.reads
+            if not read.raw  # bytes are decoded by us, whatever uproot made of them
+        }
+        refused = {
+            one.column.source.rpartition("/")[2]: one.column.reason
+            for one in opened.offered.values()
+            if one.recipe is None
+        }
+        lines = (data_dir / "tables" / f"{table}.tsv").read_text().splitlines()
+        read = 0
+        for line in lines:
+            _, branch, _, leaf, kind, typename, result, made, *_ = line.split("\t")
+            if leaf != "True" or kind == "AsGrouped":
+                continue
+            if result.startswith("ERR"):
+                assert branch not in offered, branch
+            elif "struct" not in made and not any(t in made for t in ("string", "set", "{")):
+                assert branch in offered or "nothing is stored" in refused[branch], branch
+                read += 1
+            elif branch in offered:
+                assert "ElementLink" in typename, branch
+        assert read > 500
 
 
 def test_no_reference_type_and_no_whole_object_is_offered(opened):

@@ -21,8 +21,6 @@ from columnservice.reader import FilePool, read_rows
 from tests.support.ntuples import write_ntuple
 from tests.support.truth import Parent
 
-pytestmark = pytest.mark.fast
-
 # RNTuple, the TTree of the same events in the same order, format.
 TWINS = (
     ("rntuple/pfnano_rntuple.root", "cms/pfnano.root", "nanoaod"),
@@ -47,6 +45,14 @@ COUSINS = (
         "nanoaod",
     ),
 )
+# Reading all of a real file takes seconds.
+FAST = ("cms_demo_mini/", "atlas_demo_derived/")
+
+
+def each(pairs):
+    return [pytest.param(*one, marks=[pytest.mark.fast] * one[0].startswith(FAST)) for one in pairs]
+
+
 PHYSLITE = "rntuple/uproot-physlite-rntuple_v1-0-0-0.root"
 
 
@@ -79,7 +85,7 @@ def told(offered):
     return replace(offered.column, doc="", source="")
 
 
-@pytest.mark.parametrize(("ntuple", "tree", "name"), [*TWINS, *COUSINS])
+@pytest.mark.parametrize(("ntuple", "tree", "name"), each([*TWINS, *COUSINS]))
 def test_names_types_shapes_and_counts_are_those_of_the_tree(data_dir, ntuple, tree, name):
     here, there = Opened(data_dir / ntuple, name), Parent(data_dir / tree, name)
     assert here.offered.keys() == there.columns.keys()
@@ -88,7 +94,7 @@ def test_names_types_shapes_and_counts_are_those_of_the_tree(data_dir, ntuple, t
     }
 
 
-@pytest.mark.parametrize(("ntuple", "tree", "name"), TWINS)
+@pytest.mark.parametrize(("ntuple", "tree", "name"), each(TWINS))
 def test_all_values_are_those_of_the_tree(data_dir, ntuple, tree, name):
     here, there = Opened(data_dir / ntuple, name), Parent(data_dir / tree, name)
     found = here.columns(here.ok)
@@ -135,6 +141,7 @@ def test_types_of_a_real_physlite_are_those_of_a_tree_of_a_neighbouring_release(
     assert here["xTrigDecisionAux.tav"].column.collection == "xTrigDecision"
 
 
+@pytest.mark.fast
 def test_what_is_not_read_has_a_reason(data_dir):
     offered = Opened(data_dir / PHYSLITE, "physlite").offered.values()
     reasons = {o.column.reason for o in offered if o.recipe is None}
@@ -145,6 +152,7 @@ def test_what_is_not_read_has_a_reason(data_dir):
     assert not any(o.column.members for o in offered if o.recipe is None)
 
 
+@pytest.mark.fast
 def test_keys_are_found_in_every_spelling(tmp_path, data_dir):
     for spelling in ("EventInfoAuxDyn:{}", "EventInfoAux:{}", "EventInfoAuxDyn.{}"):
         fields = {
@@ -156,6 +164,7 @@ def test_keys_are_found_in_every_spelling(tmp_path, data_dir):
         assert set(here.offered) >= {f.replace(":", ".") for f in fields}
 
 
+@pytest.mark.fast
 def test_records_become_columns_of_their_collection(tmp_path):
     hits = ak.Array([[[1, 2], []], [], [[3]]])
     muons = ak.zip({"pt": ak.Array([[1.0, 2.0], [], [3.0]]), "hits": hits}, depth_limit=2)
@@ -177,6 +186,7 @@ def test_records_become_columns_of_their_collection(tmp_path):
     assert found["Muon_hits"].offsets[1].tolist() == [0, 2, 2, 3]
 
 
+@pytest.mark.fast
 def test_the_layout_names_what_is_offered(data_dir, tmp_path):
     nano = format_named("nanoaod")
     one, two, three = (
@@ -189,6 +199,7 @@ def test_the_layout_names_what_is_offered(data_dir, tmp_path):
     assert layout_digest(one.tree, nano) != layout_digest(three.tree, nano)
 
 
+@pytest.mark.fast
 def test_a_schema_with_unknown_features_is_not_read(data_dir, monkeypatch):
     with uproot.open(data_dir / TWINS[0][0]) as file:
         model = file["Events"]
@@ -197,6 +208,7 @@ def test_a_schema_with_unknown_features_is_not_read(data_dir, monkeypatch):
             NTuple(model)
 
 
+@pytest.mark.fast
 def test_two_fields_with_one_path_are_both_refused(data_dir):
     with uproot.open(data_dir / TWINS[3][0]) as file:
         model = file["Events"]
@@ -207,6 +219,7 @@ def test_two_fields_with_one_path_are_both_refused(data_dir):
     assert re.search("two fields", fields["event"].found.reason)
 
 
+@pytest.mark.fast
 def test_a_damaged_list_of_pages_is_damage(data_dir, tmp_path):
     source = data_dir / TWINS[1][0]
     with uproot.open(source) as file:
@@ -219,6 +232,7 @@ def test_a_damaged_list_of_pages_is_damage(data_dir, tmp_path):
         FilePool().serve(here, lambda opened: opened.tree.num_entries)
 
 
+@pytest.mark.fast
 def test_importers_files_offer_what_the_tree_does_but_for_the_type_of_counts():
     """The importer shows every counter as uint32: of a tree that counts in int32, others differ."""
     folder = Path(__file__).parent / "data"

@@ -17,7 +17,6 @@ from columnservice.model import BranchRead, Column, ColumnSet, OfferedColumn, Re
 from tests.formats.support import Opened
 from tests.formats.test_streamed import element, info
 
-pytestmark = pytest.mark.fast
 EMPTY = (
     b"\x40\0\0\x06\0\x09\0\0\0\0",  # not memberwise
     b"\x40\0\0\x08\x40\x09\0\x0a\0\0\0\0",  # memberwise, the class by version
@@ -39,6 +38,7 @@ def whole(opened_file):
     return opened_file("edm_unit/run3scouting_14_0_split_0.root", "aod")
 
 
+@pytest.mark.fast
 def test_a_file_that_never_wrote_a_class_gets_all_its_members_from_one_that_did(whole):
     """As in a file without AK8 jets: every Column is there, of the same type, without objects."""
     path = whole.offered["Run3ScoutingMuons"].column.source
@@ -104,6 +104,7 @@ def test_members_that_no_object_of_a_split_collection_has_are_nothing_for_each(
         assert nothing(here.values).all()
 
 
+@pytest.mark.fast
 def test_lists_within_objects_are_empty_for_each():
     found = no_objects(
         [rows(b"\x40\0\0\x0c\x40\x09\0\x0a" + bytes(8), EMPTY[1][:3] + b"\x04" + EMPTY[1][4:8]),
@@ -114,6 +115,7 @@ def test_lists_within_objects_are_empty_for_each():
     assert found.values.dtype == np.float32
 
 
+@pytest.mark.fast
 @settings(deadline=None, max_examples=200)
 @given(
     entry=st.sampled_from(EMPTY),
@@ -138,6 +140,7 @@ def test_anything_but_an_empty_vector_is_refused(entry, places, cut):
             no_objects([raw], {"int32": 0.0})
 
 
+@pytest.mark.fast
 def test_a_file_whose_objects_are_there_though_undescribed_is_not_taken_to_have_none(
     data_dir, monkeypatch
 ):
@@ -154,15 +157,16 @@ def test_a_file_whose_objects_are_there_though_undescribed_is_not_taken_to_have_
     assert not [o for o in opened.readable() if o.column.collection == "Run3ScoutingMuons"]
 
 
-def test_names_do_not_depend_on_what_a_file_can_tell_of_its_classes(data_dir, monkeypatch):
+def test_names_do_not_depend_on_what_a_file_can_tell_of_its_classes(
+    data_dir, mini2018, monkeypatch
+):
     """The 2018 file, without events, describes no pat::Muon; two other products share its label."""
 
-    def names():
-        opened = Opened(data_dir / "cms/miniaodsim_2018_schema_0ev.root", "miniaod")
+    def names(opened):
         found = tuple(with_members(opened.tree, p) for p in products(opened.tree))
         return base_names(found), opened.offered
 
-    bare, offered = names()
+    bare, offered = names(mini2018)
     assert offered["slimmedMuons"].unlisted is not None
     assert "patMuons" not in offered
     true = wholes.versions_of
@@ -172,14 +176,15 @@ def test_names_do_not_depend_on_what_a_file_can_tell_of_its_classes(data_dir, mo
             f"columnservice.formats.{module}.versions_of",
             lambda streamers, name: true(streamers, name) or thing,
         )
-    described, rich = names()
+    again = Opened(data_dir / "cms/miniaodsim_2018_schema_0ev.root", "miniaod")
+    described, rich = names(again)
     assert described == bare
     assert rich["slimmedMuons_pt"].column.support == "ok"
     assert rich["patIsolatedTracks_pt"].column.support == "ok"
 
 
 def test_packed_candidates_that_are_not_there_leave_their_names_to_the_decoded(
-    data_dir, monkeypatch
+    data_dir, mini2018, monkeypatch
 ):
     """Stored whole and undescribed, the store is called as where it is described."""
     true = wholes.versions_of
@@ -189,8 +194,7 @@ def test_packed_candidates_that_are_not_there_leave_their_names_to_the_decoded(
             lambda streamers, name: {} if "PackedCandidate" in name else true(streamers, name),
         )
     poor = Opened(data_dir / "cms/miniaodsim_2018_schema_0ev.root", "miniaod")
-    monkeypatch.undo()
-    rich = Opened(data_dir / "cms/miniaodsim_2018_schema_0ev.root", "miniaod")
+    rich = mini2018
     sets = [
         (ColumnSet(digest, tuple(opened.offered.values())), 1)
         for digest, opened in (("a", rich), ("b", poor))
