@@ -10,9 +10,11 @@ import time
 import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from columnservice import wire
+from columnservice.client.connection import Answer
 from columnservice.client.reply import (
     Reply,
     join,
@@ -23,7 +25,7 @@ from columnservice.client.reply import (
 )
 from columnservice.client.replycache import ReplyCache
 from columnservice.client.report import LEDGER, Fetched
-from columnservice.client.transport import NOT_MODIFIED, Answer, Transport
+from columnservice.client.transport import NOT_MODIFIED, Transport
 from columnservice.client.waiting import WAITS
 from columnservice.errors import OutOfRange, TruncatedReply, Unreachable
 
@@ -101,7 +103,7 @@ def fetch(
             asking.from_disk,
             asking.resumed,
             reply.verified,
-            reply.provenance,
+            reply.told,
         ),
     )
     return reply
@@ -163,11 +165,10 @@ class _Asking:
     def _ask(self, start: int, etag: str = "") -> Answer:
         what = self._request
         headers = {**self._headers, **({"If-None-Match": etag} if etag else {})}
-        base = f"/v1/datasets/{quote(what.dataset, safe='')}/columns"
-        query = [("file", what.file), ("start", str(start)), ("stop", str(what.stop))]
-        query += [("column", name) for name in what.columns]
-        if len(urlencode(query)) <= _LONGEST_QUERY:
-            answer = self._transport.exchange("GET", f"{base}/data", query=query, headers=headers)
+        base, names = _base(what.dataset), _names(what.columns)
+        query = f"{_file(what.file)}&start={start}&stop={what.stop}&{names}"
+        if len(query) <= _LONGEST_QUERY:
+            answer = self._transport.exchange("GET", f"{base}/data?{query}", headers=headers)
         else:
             wanted = {
                 "file": what.file,
@@ -218,6 +219,24 @@ class _Asking:
         if part is None or part.stop >= stop:
             raise TruncatedReply(f"The reply of {self._transport.url} broke off.")
         return part
+
+
+@lru_cache(maxsize=64)
+def _base(dataset: str) -> str:
+    """The path of a Dataset's Columns; those of one analysis are few."""
+    return f"/v1/datasets/{quote(dataset, safe='')}/columns"
+
+
+@lru_cache(maxsize=64)
+def _file(file: str) -> str:
+    """A file in a query string."""
+    return urlencode([("file", file)])
+
+
+@lru_cache(maxsize=64)
+def _names(columns: tuple[str, ...]) -> str:
+    """Columns in a query string; all ranges of an analysis ask for the same."""
+    return urlencode([("column", name) for name in columns])
 
 
 _warned: set[str] = set()

@@ -7,8 +7,10 @@ elsewhere, by whoever has the local EventKeys.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,11 @@ from numpy.typing import NDArray
 from columnservice import wire
 from columnservice.errors import ColumnServiceError, TruncatedReply, from_problem
 from columnservice.model import Column, Ragged
+
+_PROBLEM, _UNVERIFIED, _UNUSABLE_PARENTS, _PROVENANCE = (
+    name.encode()
+    for name in (wire.PROBLEM, wire.UNVERIFIED, wire.UNUSABLE_PARENTS, wire.PROVENANCE)
+)
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,12 @@ class Reply:
     @property
     def provenance(self) -> dict[str, Any]:
         """The parents and Recipes that the service says it used; empty where it does not say."""
-        told = (self.schema.metadata or {}).get(wire.PROVENANCE.encode())
-        document = json.loads(told) if told else {}
-        return document if isinstance(document, dict) else {}
+        return deepcopy({**self.told})
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """``provenance`` to look at: replies that say the same share one."""
+        return _document((self.schema.metadata or {}).get(_PROVENANCE, b""))
 
     @property
     def table(self) -> pa.Table:
@@ -85,6 +95,13 @@ class Reply:
         """
         parts = [_decode(column, b.data) for b in self.batches]
         return parts[0] if len(parts) == 1 else concatenate(column, parts)
+
+
+@lru_cache(maxsize=16)
+def _document(told: bytes) -> Mapping[str, Any]:
+    """What ``wire.PROVENANCE`` says; all ranges of a file are told the same."""
+    document = json.loads(told) if told else {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_reply(body: bytes | memoryview, start: int, stop: int) -> Reply:
@@ -146,11 +163,11 @@ def made_alike(first: Reply, then: Reply) -> bool:
 
     A Recipe or definition that changes leaves the parents what they are.
     """
-    one, other = first.provenance, then.provenance
+    one, other = first.told, then.told
     return all(one.get(part) == other.get(part) for part in ("take", "recipes", "derived"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Parsed:
     """What could be read of a body."""
 
@@ -162,22 +179,24 @@ class _Parsed:
 
 def _parse(body: bytes | memoryview) -> _Parsed:
     """Every batch up to the end, a problem, or what cannot be read."""
-    found = _Parsed([], pa.schema([]))
+    batches: list[Batch] = []
+    schema: pa.Schema | None = None
+    failure, unreadable = None, ""
     try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
-            found.schema = stream.schema
-            for data, about in _batches(stream):
-                if wire.PROBLEM.encode() in about:
-                    found.failure = from_problem(json.loads(about[wire.PROBLEM.encode()]))
-                    break
-                if (version := about.get(b"version", wire.VERSION)) != wire.VERSION:
-                    found.failure = _other_version(version)
-                    break
-                data.validate(full=True)
-                found.batches.append(_batch(data, about))
+        stream = pa.ipc.open_stream(body)
+        schema = stream.schema
+        for data, about in _batches(stream):
+            if _PROBLEM in about:
+                failure = from_problem(json.loads(about[_PROBLEM]))
+                break
+            if (version := about.get(b"version", wire.VERSION)) != wire.VERSION:
+                failure = _other_version(version)
+                break
+            data.validate(full=True)
+            batches.append(_batch(data, about))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        found.unreadable = (str(error).splitlines() or [""])[0]
-    return found
+        unreadable = (str(error).splitlines() or [""])[0]
+    return _Parsed(batches, pa.schema([]) if schema is None else schema, failure, unreadable)
 
 
 def _other_version(said: bytes) -> ColumnServiceError:
@@ -222,8 +241,8 @@ def _batch(data: pa.RecordBatch, metadata: dict[bytes, bytes]) -> Batch:
         raise ValueError(
             f"{present.false_count} rows without a parent where {missing} are announced"
         )
-    verified = wire.UNVERIFIED.encode() not in metadata
-    unusable = int(metadata.get(wire.UNUSABLE_PARENTS.encode(), b"0"))
+    verified = _UNVERIFIED not in metadata
+    unusable = int(metadata.get(_UNUSABLE_PARENTS, b"0"))
     return Batch(start, stop, metadata[b"proof"].decode(), data, verified, unusable)
 
 

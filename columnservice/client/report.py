@@ -212,11 +212,17 @@ def _note_provenance(
     dataset: dict[str, Any], file: dict[str, Any], told: Mapping[str, Any]
 ) -> None:
     """Note what the service says of an answer."""
-    file["parents"] = _distinct([*file["parents"], *told.get("parents", ())])
-    file["takes"] = _distinct([*file["takes"], *([told["take"]] if "take" in told else ())])
+    for part, said in (
+        ("parents", told.get("parents", ())),
+        ("takes", [told["take"]] if "take" in told else ()),
+    ):
+        if any(entry not in file[part] for entry in said):
+            file[part] = _distinct([*file[part], *said])
     dataset["parent"] = dataset["parent"] or str(told.get("parent", ""))
     for name, digests in told.get("recipes", {}).items():
-        dataset["recipes"][name] = sorted({*dataset["recipes"].get(name, ()), *digests})
+        known = dataset["recipes"].get(name)
+        if known != digests:
+            dataset["recipes"][name] = sorted({*(known or ()), *digests})
     for name, inputs in told.get("derived", {}).items():
         dataset.setdefault("derived", {})[name] = list(inputs)
 

@@ -6,17 +6,15 @@ Knows HTTP and problem documents; neither Columns nor Arrow.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from functools import lru_cache
+from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import numpy as np
-import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError, ReadTimeoutError
-
+from columnservice.client.connection import Answer, give_back, take
 from columnservice.client.tokens import find_token
 from columnservice.errors import (
     ColumnServiceError,
@@ -34,42 +32,8 @@ READ_TIMEOUT_SECONDS = 900.0
 """Longer than the service's own deadline for a read without progress: that answer has a reason."""
 
 NOT_MODIFIED = 304
-_CHUNK_BYTES = 1 << 20
-_LARGE_BYTES = 1 << 16
-"""A body from this size on, whose length is told, is read into one buffer."""
-
-_CONNECT_RETRIES = urllib3.Retry(
-    total=None, connect=2, read=0, redirect=0, status=0, other=0, backoff_factor=0.2
-)
-
-_pools: dict[tuple[int, str], urllib3.HTTPConnectionPool] = {}
-
-
-def _pool(origin: str) -> urllib3.HTTPConnectionPool:
-    """This process's connections to ``scheme://host:port``; a forked child makes its own."""
-    key = (os.getpid(), origin)
-    if key not in _pools:
-        _pools[key] = urllib3.connection_from_url(origin, maxsize=8)
-    return _pools[key]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came for one request.
-
-    Attributes:
-        status: of HTTP.
-        kind: the media type.
-        etag: what names this state of the resource, quoted as it came; empty for none.
-        content: the body, as far as it arrived; a large one is a view of a buffer of its own.
-        whole: whether it arrived to its end.
-    """
-
-    status: int
-    kind: str
-    etag: str
-    content: bytes | memoryview
-    whole: bool
+_PATH = "!$%&'()*+,-./:;=@_~"
+"""What stays as it is in the path of a base URL, which may be encoded already."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +130,8 @@ class Transport:
 
         Args:
             method: of HTTP.
-            path, query: as for ``request``.
+            path, query: as for ``request``; the path may have a query string already, then without
+                ``query``.
             body: what to send.
             headers: beside those that every request has.
 
@@ -174,12 +139,14 @@ class Transport:
             Unreachable: no connection, no answer, or none in time.
             ColumnServiceError: the service's own error, from its problem document.
         """
-        sent = {"User-Agent": "columnservice", **(headers or {})}
+        lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
         if token := find_token():
-            sent["Authorization"] = f"Bearer {token}"
-        parts = urlsplit(self.url)
-        target = f"{parts.path}{path}" + (f"?{urlencode(query)}" if query else "")
-        answer = self._send(f"{parts.scheme}://{parts.netloc}", method, target, sent, body)
+            lines.append(f"Authorization: Bearer {token}")
+        origin, host, base = _parts(self.url)
+        target = f"{base}{path}" + (f"?{urlencode(query)}" if query else "")
+        if body is not None or method != "GET":
+            lines.append(f"Content-Length: {len(body or b'')}")
+        answer = self._send(origin, method, _head(method, target, host, lines), body)
         if isinstance(answer, ColumnServiceError):
             raise answer
         if answer.status >= 300 and answer.status != NOT_MODIFIED:
@@ -187,89 +154,57 @@ class Transport:
         return answer
 
     def _send(
-        self, origin: str, method: str, target: str, headers: dict[str, str], body: bytes | None
+        self, origin: str, method: str, head: bytes, body: bytes | None
     ) -> Answer | ColumnServiceError:
         """The answer; or the error to raise, outside of ``except`` clauses."""
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=self.read_timeout_seconds)
         try:
-            response = _pool(origin).urlopen(
-                method,
-                target,
-                body=body,
-                headers=headers,
-                retries=_CONNECT_RETRIES,
-                redirect=False,
-                timeout=timeout,
-                preload_content=False,
-            )
-        except LocationParseError:
-            return RequestError(f"{self.url} is not a URL.", "Correct COLUMNSERVICE_URL.")
-        except (HTTPError, OSError) as error:
-            return self._unreachable(error)
-        whole = False
+            connection = take(origin, CONNECT_TIMEOUT_SECONDS)
+        except TimeoutError:
+            return self._unreachable("ConnectTimeout")
+        except OSError as error:
+            return self._unreachable(type(error).__name__)
         try:
-            content, whole = _body(response)
-        except (ReadTimeoutError, TimeoutError) as error:
-            return self._unreachable(error)
+            return connection.exchange(method, head + (body or b""), self.read_timeout_seconds)
+        except TimeoutError:
+            return self._unreachable("ReadTimeout")
+        except (HTTPException, OSError) as error:
+            return self._unreachable(type(error).__name__)
         finally:
-            if not whole:
-                response.close()  # what is still under way must not be taken for another answer
-            response.release_conn()
-        kind = response.headers.get("Content-Type", "")
-        etag = response.headers.get("ETag", "")
-        return Answer(response.status, kind, etag, content, whole)
+            give_back(origin, connection)
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        cause = getattr(error, "reason", None) or error
+    def _unreachable(self, cause: str) -> Unreachable:
         return Unreachable(
-            f"No answer from the column service at {self.url} ({type(cause).__name__}).",
+            f"No answer from the column service at {self.url} ({cause}).",
             "Check COLUMNSERVICE_URL and that `columnservice serve` is running there.",
         )
 
 
-def _body(response: urllib3.BaseHTTPResponse) -> tuple[bytes | memoryview, bool]:
-    """A body as far as it arrives, and whether that is all of it.
+@lru_cache(maxsize=64)
+def _parts(url: str) -> tuple[str, str, str]:
+    """Origin, ``Host`` and path of a base URL.
 
     Raises:
-        ReadTimeoutError, TimeoutError: nothing more came in time.
+        RequestError: its host cannot be one.
     """
-    told = response.headers.get("Content-Length", "")
-    size_bytes = int(told) if told.isascii() and told.isdigit() else 0
-    raw = getattr(response, "_fp", None)  # urllib3's own readinto() copies
-    if size_bytes >= _LARGE_BYTES and isinstance(raw, HTTPResponse):
-        return _one_buffer(raw, size_bytes)
-    parts: list[bytes] = []
-    try:
-        parts.extend(_pieces(response))
-    except ReadTimeoutError:
-        raise
-    except (ProtocolError, OSError):
-        return b"".join(parts), False
-    return b"".join(parts), True
+    parts, host = urlsplit(url), ""
+    with suppress(UnicodeError):
+        host = parts.netloc.encode("idna").decode()
+    if not host:
+        raise RequestError(f"{url} is not a URL.", "Correct COLUMNSERVICE_URL.")
+    return f"{parts.scheme}://{host}", host, quote(parts.path, _PATH)
 
 
-def _one_buffer(raw: HTTPResponse, size_bytes: int) -> tuple[memoryview, bool]:
-    """A body of known length, from the socket into the place where it stays."""
-    # NumPy asks for large pages, which spares a page fault for every 4 kB.
-    content = np.empty(size_bytes, np.uint8).data
-    at = 0
-    try:
-        while at < size_bytes and (count := raw.readinto(content[at:])):
-            at += count
-    except TimeoutError:
-        raise
-    except (HTTPException, OSError):
-        pass
-    return content[:at], at == size_bytes
+def _head(method: str, target: str, host: str, lines: Sequence[str]) -> bytes:
+    """The head of a request.
 
-
-def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """A body as it arrives, so that a break costs no more than what had not arrived."""
-    if getattr(response, "chunked", False):
-        yield from response.stream(_CHUNK_BYTES)
-        return
-    while piece := response.read1(_CHUNK_BYTES):
-        yield piece
+    Raises:
+        RequestError: something in it would end a line.
+    """
+    always = (f"Host: {host}", "User-Agent: columnservice", "Accept-Encoding: identity")
+    text = "\r\n".join((f"{method} {target} HTTP/1.1", *always, *lines))
+    if text.count("\n") != len(always) + len(lines) or text.count("\r") != text.count("\n"):
+        raise RequestError("A request cannot hold line breaks.", "Look at the URL and the token.")
+    return f"{text}\r\n\r\n".encode("latin-1")
 
 
 def _problem(url: str, answer: Answer) -> ColumnServiceError:

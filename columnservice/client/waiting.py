@@ -10,11 +10,30 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 LINGER_SECONDS = 10.0
 """How long the watching thread stays when nothing is waited for."""
+
+
+class Wait:
+    """Something that is waited for while a block runs.
+
+    Args:
+        waits: of the process.
+        what: that is waited for.
+        after_seconds: when the wait is a long one.
+    """
+
+    __slots__ = ("_waits", "after_seconds", "what")
+
+    def __init__(self, waits: Waits, what: str, after_seconds: float) -> None:
+        self._waits, self.what, self.after_seconds = waits, what, after_seconds
+
+    def __enter__(self) -> None:
+        self._waits.begin(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._waits.end(self)
 
 
 class Waits:
@@ -26,17 +45,19 @@ class Waits:
     def renew(self) -> None:
         """For a forked child, which lacks the thread: nothing is waited for."""
         self._changed = threading.Condition()
-        self._due: dict[object, tuple[float, str]] = {}
+        self._due: dict[Wait, tuple[float, str]] = {}
         self._wakes_seconds = 0.0
         self._watched = False
 
-    @contextmanager
-    def during(self, what: str, after_seconds: float) -> Iterator[None]:
+    def during(self, what: str, after_seconds: float) -> Wait:
         """Say what is waited for, if the block takes longer than ``after_seconds``."""
-        wait = object()
+        return Wait(self, what, after_seconds)
+
+    def begin(self, wait: Wait) -> None:
+        """From now on something is waited for."""
         with self._changed:
-            due = time.monotonic() + after_seconds
-            self._due[wait] = due, what
+            due = time.monotonic() + wait.after_seconds
+            self._due[wait] = due, wait.what
             if not self._watched:
                 self._watched = True
                 self._wakes_seconds = due
@@ -45,11 +66,11 @@ class Waits:
                 watch.start()
             elif due < self._wakes_seconds:
                 self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._due.pop(wait, None)
+
+    def end(self, wait: Wait) -> None:
+        """It is waited for no longer."""
+        with self._changed:
+            self._due.pop(wait, None)
 
     def _watch(self) -> None:
         idle_since = time.monotonic()
