@@ -14,6 +14,7 @@ from fastapi import FastAPI
 import columnservice
 from columnservice.api import cache, columns, datasets, definitions, health, problems, uploads
 from columnservice.api.auth import demand_loopback
+from columnservice.api.given import Again, Given
 from columnservice.api.measure import Measure
 from columnservice.delivery.house import open_house
 from columnservice.settings import Settings
@@ -46,6 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
+    app.state.given = Given()
+    app.add_middleware(Again, given=app.state.given)
     app.add_middleware(Measure)
     for room in (health, datasets, definitions, columns, uploads, cache):
         app.include_router(room.router)

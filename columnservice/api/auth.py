@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ class Principal:
     name: str
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's loopback."""
     name = host.strip("[]").rstrip(".").lower()
@@ -63,13 +65,18 @@ async def principal(request: Request) -> Principal:
     Raises:
         NotAllowed: the request did not come over loopback, or names another host.
     """
-    origin = urlsplit(request.headers.get("origin", "")).hostname
+    # Of headers that come twice the first counts, as everywhere in Starlette.
+    headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
+    told = headers.get(b"origin")
+    origin = urlsplit(told.decode("latin-1")).hostname if told else None
     if (origin is not None and not is_loopback(origin)) or (
-        request.headers.get("sec-fetch-site") == "cross-site"
+        headers.get(b"sec-fetch-site") == b"cross-site"
     ):
         raise NotAllowed("A web page of another site may not use the service.", "Ask it directly.")
     client = request.client.host if request.client else ""
-    if not is_loopback(client) or not is_loopback(_host_of(request.headers.get("host", ""))):
+    if not is_loopback(client) or not is_loopback(
+        _host_of(headers.get(b"host", b"").decode("latin-1"))
+    ):
         raise NotAllowed(
             "The service answers on loopback only.", "Ask it as http://127.0.0.1 on its own host."
         )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from columnservice import wire
 from columnservice.api.auth import Caller, Principal, demand_read
+from columnservice.api.given import Given
 from columnservice.api.replies import Begun, GrowingReply, WholeReply, headers_of, whole_parts
 from columnservice.api.rooms import Home
 from columnservice.catalogue.columns import columns_of
@@ -22,6 +23,7 @@ from columnservice.catalogue.derived import matched_with
 from columnservice.catalogue.makings import makings_of, parents_state
 from columnservice.catalogue.matchwords import HAS_MATCH, MATCH_COMPUTES
 from columnservice.catalogue.partitions import partitions_of
+from columnservice.delivery.basis import Basis
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
 from columnservice.delivery.stream import Stream
@@ -40,6 +42,7 @@ OPENERS = 128
 # Clients on a slow link ask for compressed buffers; others map what they receive as it is.
 Compression = Annotated[Literal["zstd", "lz4"] | None, Header(alias=wire.COMPRESSION_HEADER)]
 Held = Annotated[str | None, Header(alias="If-None-Match")]
+Keep = Callable[[Basis, WholeReply], Awaitable[None]]
 
 
 class ColumnQuery(BaseModel):
@@ -183,12 +186,16 @@ async def _answer(
     request: ColumnRequest,
     compression: str | None,
     held: str | None,
+    keep: Keep | None = None,
 ) -> Response:
     demand_read(caller, request.dataset)
     if request.start > request.stop:
         raise RequestError(f"start {request.start} lies behind stop {request.stop}.")
-    if compression is None and house.delivery.at_hand(request):
+    basis = house.delivery.at_hand(request) if compression is None else None
+    if basis is not None:
         found = _opened(house, request, compression, held)
+        if isinstance(found, WholeReply) and keep is not None:
+            found.afterwards = partial(keep, basis)
     else:
         # Origins are asked in threads of their own: a slow one is in nobody else's way.
         found = await to_thread.run_sync(
@@ -217,12 +224,15 @@ async def get_columns(
     column: Annotated[list[str], Query(min_length=1, max_length=MOST_COLUMNS)],
     house: Home,
     caller: Caller,
+    http: Request,
     compression: Compression = None,
     if_none_match: Held = None,
 ) -> Response:
     """Values of some Columns for rows ``start`` to ``stop`` of a File, as an Arrow stream."""
     request = ColumnRequest(name, file.lower(), start, stop, tuple(column))
-    return await _answer(house, caller, request, compression, if_none_match)
+    given: Given = http.app.state.given
+    keep = partial(given.keep, http.scope)
+    return await _answer(house, caller, request, compression, if_none_match, keep)
 
 
 @router.post("/columns/query")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -198,15 +198,30 @@ class WholeReply(Response):
     Args:
         begun: of which everything is there.
         parts: its body.
+
+    Attributes:
+        size_bytes: of the body.
+        afterwards: what is done with the reply when it has been sent, if anything.
     """
 
     media_type = wire.MEDIA_TYPE
 
     def __init__(self, begun: Begun, parts: Sequence[Part], house: House) -> None:
-        size_bytes = sum(map(len, parts))
-        headers = {"Cache-Control": "no-store", "Content-Length": str(size_bytes)}
+        self.size_bytes = sum(map(len, parts))
+        headers = {"Cache-Control": "no-store", "Content-Length": str(self.size_bytes)}
         super().__init__(headers=headers | headers_of(begun.stream))
+        self.afterwards: Callable[[WholeReply], Awaitable[None]] | None = None
         self._stream, self._parts, self._house = begun.stream, parts, house
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether origins confirmed that all parents are unchanged."""
+        return bool(self._stream.state)
+
+    async def body_bytes(self) -> bytes:
+        """A copy of the body."""
+        await _ready_to_send(self._parts)
+        return b"".join(self._parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it, as long as the client is there."""
@@ -223,6 +238,8 @@ class WholeReply(Response):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                     self._house.metrics.sent(len(part))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if self.afterwards is not None:
+                await self.afterwards(self)
         finally:
             if left is not None:
                 left.cancel()

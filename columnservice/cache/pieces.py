@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,19 +164,55 @@ class PieceCache:
             self._ledger.count("misses")
         else:
             self._ledger.touch(key.text)
-        if self._ledger.due():
-            self._write_down(wait=False)
-            self._release_maps()
+        self._write_down_if_due()
         return batch
 
     def at_hand(self, keys: Iterable[PieceKey]) -> bool:
-        """Whether ``get`` would find all of these now without a look at the index or the disk."""
-        now = self._clock()
+        """Whether ``get`` would find all of these now at once, waiting for nobody."""
+        return self.held(keys) is not None
+
+    def held(self, keys: Iterable[PieceKey]) -> tuple[OpenMap, ...] | None:
+        """The maps of all of these, if they are at hand; this counts as no use.
+
+        Who keeps a map keeps the disk space of its file.
+        """
+        now, found, old = self._clock(), [], {}
         for key in keys:
             held = self._maps.find(key.text)
-            if held is None or now - held.checked_seconds >= self._recheck_seconds:
-                return False
-        return True
+            if held is None:
+                return None
+            found.append(held)
+            if now - held.checked_seconds >= self._recheck_seconds:
+                old[key.text] = held
+        return tuple(found) if not old or self._are_there(old, now) else None
+
+    def _are_there(self, maps: Mapping[str, OpenMap], now: float) -> bool:
+        """Whether the entries and files of maps are there still; those that are not are let go."""
+        try:
+            places = self._shelf.places_of(tuple(maps))
+        except INDEX_TROUBLE:
+            return False  # who looks for them in earnest waits, and tells of it
+        gone = [
+            key
+            for key, held in maps.items()
+            if places.get(key) != held.filename or not (self.directory / held.filename).exists()
+        ]
+        for held in maps.values():
+            held.checked_seconds = now
+        if gone:
+            self._maps.forget(gone)
+        return not gone
+
+    def used(self, keys: Iterable[PieceKey]) -> None:
+        """Note the use of entries by who had no need to ``get`` them again."""
+        for key in keys:
+            self._ledger.touch(key.text)
+        self._write_down_if_due()
+
+    def _write_down_if_due(self) -> None:
+        if self._ledger.due():
+            self._write_down(wait=False)
+            self._release_maps()
 
     def _held(self, key: PieceKey) -> pa.RecordBatch | None:
         """The batch of a map held open, if its entry is known to be there still."""

@@ -19,6 +19,7 @@ from columnservice import wire
 from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.assemble import Standing
+from columnservice.delivery.basis import Basis, basis_of
 from columnservice.delivery.freshness import Freshness
 from columnservice.delivery.intake import Intake
 from columnservice.delivery.metrics import Metrics
@@ -57,6 +58,7 @@ class Delivery:
         self._freshness = freshness
         self._metrics = metrics
         self._plans = Plans(catalogue)
+        self._cache = cache
         self._parts = Parts(cache, workers, registrar.examiner, settings.index_dir, metrics)
         self._intake = Intake(catalogue, settings.index_dir, registrar.examiner, self._begin_alone)
         self._places = Places(settings.queue_limit)
@@ -120,14 +122,31 @@ class Delivery:
         opened.set_result(self._stream(self._planned(request)))
         return opened
 
-    def at_hand(self, request: ColumnRequest) -> bool:
-        """Whether ``open``, and all batches of its stream, need neither a disk nor a thread."""
+    def at_hand(self, request: ColumnRequest) -> Basis | None:
+        """What the reply rests on, if ``open`` and all batches need neither a disk nor a thread."""
         known = self._known(request)
+        if (
+            known is None
+            or not self._parts.at_hand(known.plan.parts)
+            or not self._freshness.is_known(known.plan.parents)
+        ):
+            return None
+        return basis_of(known, self._cache)
+
+    def stands(self, basis: Basis) -> bool:
+        """Whether a verified reply may be given again as it was."""
+        plan = basis.planned.plan
         return (
-            known is not None
-            and self._parts.at_hand(known.plan.parts)
-            and self._freshness.is_known(known.plan.parents)
+            self._known(plan.request) is basis.planned
+            and self._freshness.is_known(plan.parents)
+            and basis.is_held(self._cache)
         )
+
+    def given_again(self, basis: Basis, size_bytes: int) -> None:
+        """Count a reply that was given again."""
+        self._cache.used(basis.keys)
+        self._metrics.pieces(hits=len(basis.keys), misses=0)
+        self._metrics.sent(size_bytes)
 
     def _known(self, request: ColumnRequest) -> Planned | None:
         """What is remembered of a request; its uploaded keys, if any, must be there still."""

@@ -122,7 +122,7 @@ class Freshness:
             answer = self._answers.get(record.url)
             if answer is None or answer.stat is None or not self._is_recent(answer):
                 return False
-            if not is_same(record, answer.stat):
+            if not is_same(record, answer.stat) or record.url in self._accused:
                 return False
         return True
 

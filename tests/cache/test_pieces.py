@@ -299,6 +299,79 @@ def test_warm_hits_do_not_touch_the_index(directory, monkeypatch):
     assert PieceCache(directory, 10**6).stats().hits == 101
 
 
+@pytest.fixture
+def aged(cache, directory):
+    """A reader that looks again after a second, its clock, and a key that it holds."""
+    clock = Clock()
+    reader = PieceCache(directory, 1_000_000, recheck_seconds=1.0, touch_entries=1, clock=clock)
+    for number in range(3):
+        cache.put(key_of(number), truth(number))
+        reader.get(key_of(number))
+    yield reader, clock
+    reader.close()
+
+
+def test_what_is_held_is_at_hand_and_looked_at_again_in_time(aged):
+    reader, clock = aged
+    keys = [key_of(number) for number in range(3)]
+    for seconds in (0.5, 1.5, 9.0):
+        clock.seconds = seconds
+        assert [same(held.batch, truth(n)) for n, held in enumerate(reader.held(keys))] == [
+            True
+        ] * 3
+        assert reader.at_hand(keys)
+    assert reader.held([*keys, key_of(9)]) is None
+    assert not reader.at_hand([key_of(9)])
+
+
+def _dropped(cache, directory):
+    cache.drop([key_of(1)])
+
+
+def _replaced(cache, directory):
+    cache.put(key_of(1), truth(7))
+
+
+def _removed_by_hand(cache, directory):
+    file_of(directory, 1).unlink()
+
+
+@pytest.mark.parametrize("change", [_dropped, _replaced, _removed_by_hand])
+def test_what_is_gone_is_at_hand_no_longer_than_the_bound(aged, cache, directory, change):
+    reader, clock = aged
+    change(cache, directory)
+    assert reader.at_hand([key_of(1)])
+    clock.seconds = 1.0
+    assert not reader.at_hand([key_of(0), key_of(1)])
+    assert reader.at_hand([key_of(0), key_of(2)])
+
+
+def test_nothing_old_is_at_hand_while_the_index_cannot_be_read(aged, monkeypatch):
+    reader, clock = aged
+
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(reader._shelf, "places_of", locked)
+    assert reader.at_hand([key_of(0)])
+    clock.seconds = 1.0
+    assert not reader.at_hand([key_of(0)])
+    monkeypatch.undo()
+    assert reader.at_hand([key_of(0)])
+
+
+def test_a_use_without_a_look_counts_like_one_with_it(directory):
+    cache = PieceCache(directory, 250_000, recheck_seconds=1e9, touch_entries=1)
+    for number in range(4):
+        cache.put(key_of(number), truth(number, rows=2_000))
+    before = cache.stats().hits
+    cache.used([key_of(0), key_of(1)])
+    assert cache.stats().hits == before + 2
+    cache.evict(1)
+    assert [n for n in range(4) if cache.contains(key_of(n))] == [0, 1, 3]
+    cache.close()
+
+
 def test_no_more_maps_are_held_than_allowed(directory):
     cache = PieceCache(directory, 10**6, open_maps=3, recheck_seconds=1e9)
     first = []

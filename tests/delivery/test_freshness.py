@@ -106,6 +106,19 @@ def test_what_is_known_to_differ_is_not_known_to_be_fresh():
     assert not fresh.is_known([replace(A, identity=FileIdentity("b", 11))])
 
 
+def test_a_file_that_was_accused_is_fresh_only_after_a_check_that_clears_it():
+    origin = Origin(a=FileStat(11, 6))
+    fresh = origin.freshness()
+    with pytest.raises(FileChanged):
+        fresh.check([A])
+    origin.files["/a.root"] = FileStat(10, 5)
+    origin.now = 200.0
+    fresh._ask_one("/a.root")  # the answer to a question that nobody waited for
+    assert not fresh.is_known([A])
+    assert fresh.check([A])
+    assert fresh.is_known([A])
+
+
 def test_a_server_that_hangs_is_not_asked_for_each_of_its_files():
     now, asked = [0.0], []
 
