@@ -254,7 +254,7 @@ def test_nothing_is_compiled_by_decoding():
 
     found = [k for k in vars(kernels).values() if hasattr(k, "signatures")]
     before = [list(k.signatures) for k in found]
-    assert len(found) == 11
+    assert len(found) == 12
     assert all(before)
     decode("phi", CODES, CODES)
     assert [list(k.signatures) for k in found] == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import awkward as ak
@@ -14,6 +15,9 @@ from columnservice.model import Column, Keys, Member, Ragged
 from ..support.wire_server import ServedDataset, Table, as_reference
 
 PF = ("PFCands", "JetPFCands", "FatJetPFCands")
+# Half of all branches, which no test looks at: the time that uproot takes to write a tree goes with
+# the square of their number, and all tests open the files again and again.
+TRIGGERS = ("HLT_", "L1_", "AnalysisTrigMatch")
 
 
 def ragged_of(array: ak.Array) -> Ragged:
@@ -48,10 +52,14 @@ def native(ragged: Ragged) -> Ragged:
 
 
 def write_nanoaod(source: Path, target: Path, drop: Callable[[str], bool]) -> str:
-    """A NanoAOD file without some branches; its UUID."""
+    """A NanoAOD file without triggers and some other branches; its UUID."""
     tree = uproot.open(source)["Events"]
     simple = (uproot.AsDtype, uproot.AsJagged)
-    names = [k for k, b in tree.iteritems() if isinstance(b.interpretation, simple)]
+    names = [
+        k
+        for k, b in tree.iteritems()
+        if not k.startswith(TRIGGERS) and isinstance(b.interpretation, simple)
+    ]
     groups = {k.split("_")[0] for k in names}
     arrays: dict[str, ak.Array] = {}
     lists: dict[str, dict[str, ak.Array]] = {}
@@ -122,17 +130,22 @@ def referring(
     return [as_reference(c) for c in columns], {f"parent:{n}": v for n, v in values.items()}
 
 
+@cache
+def _nanoaod(full: Path, names: tuple[str, ...]) -> tuple[list[Column], dict[str, Ragged], Keys]:
+    """What a Dataset of the full file would add, and its keys; each file is read once."""
+    columns, values = nanoaod_columns(full, names)
+    shared = shared_with(uproot.open(full)["Events"], names, "_")
+    more, theirs = referring(*nanoaod_columns(full, shared))
+    return columns + more, {**values, **theirs}, nanoaod_keys(full)
+
+
 def serve_nanoaod(
     name: str, full: Path, uuid: str, names: Iterable[str], present: np.ndarray | None = None
 ) -> ServedDataset:
     """A Dataset that adds columns of the full file to one local file."""
-    columns, values = nanoaod_columns(full, names)
-    shared = shared_with(uproot.open(full)["Events"], names, "_")
-    more, theirs = referring(*nanoaod_columns(full, shared))
-    columns, values = columns + more, {**values, **theirs}
-    keys = nanoaod_keys(full)
+    columns, values, keys = _nanoaod(full, tuple(names))
     here = np.ones(len(keys), np.bool_) if present is None else present
-    return ServedDataset(name, "nanoaod", columns, {uuid: Table(keys, values, here)})
+    return ServedDataset(name, "nanoaod", [*columns], {uuid: Table(keys, {**values}, here)})
 
 
 ATLAS_KEYS = tuple(f"EventInfoAuxDyn.{n}" for n in ("runNumber", "lumiBlock", "eventNumber"))
@@ -146,6 +159,7 @@ def write_physlite(source: Path, target: Path, keep: Callable[[str], bool]) -> s
         name: branch.array()
         for name, branch in tree.iteritems()
         if "/" not in name
+        and not name.startswith(TRIGGERS)
         and isinstance(branch.interpretation, simple)
         and not isinstance(branch.interpretation, uproot.AsStridedObjects)
         and (name in ATLAS_KEYS or keep(name))
@@ -185,14 +199,19 @@ def physlite_columns(path: Path, names: Iterable[str]) -> tuple[list[Column], di
     return columns, values
 
 
+@cache
+def _physlite(full: Path, names: tuple[str, ...]) -> tuple[list[Column], dict[str, Ragged], Keys]:
+    """As ``_nanoaod``."""
+    columns, values = physlite_columns(full, names)
+    shared = shared_with(uproot.open(full)["CollectionTree"], names, ".")
+    more, theirs = referring(*physlite_columns(full, shared))
+    return columns + more, {**values, **theirs}, physlite_keys(full)
+
+
 def serve_physlite(
     name: str, full: Path, uuid: str, names: Iterable[str], present: np.ndarray | None = None
 ) -> ServedDataset:
     """A Dataset that adds columns of the full file to one local file."""
-    columns, values = physlite_columns(full, names)
-    shared = shared_with(uproot.open(full)["CollectionTree"], names, ".")
-    more, theirs = referring(*physlite_columns(full, shared))
-    columns, values = columns + more, {**values, **theirs}
-    keys = physlite_keys(full)
+    columns, values, keys = _physlite(full, tuple(names))
     here = np.ones(len(keys), np.bool_) if present is None else present
-    return ServedDataset(name, "physlite", columns, {uuid: Table(keys, values, here, 30)})
+    return ServedDataset(name, "physlite", [*columns], {uuid: Table(keys, {**values}, here, 30)})
