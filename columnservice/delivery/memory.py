@@ -13,7 +13,7 @@ import ctypes
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGEST_MMAP_THRESHOLD = 32 * 1024**2
 KEPT_BYTES = 512 * 1024**2
-"""About what a process keeps at most while it has nothing to do."""
+"""About what an idle process keeps; more where something small in use stands above it."""
 
 
 def keep_what_is_freed() -> bool:

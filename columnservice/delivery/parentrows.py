@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -90,6 +90,10 @@ def _read_all(
         return [read(*item) for item in wanted.items()]
     futures = [tools.readers.submit(read, *item) for item in wanted.items()]
     try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            if future.done():
+                future.result()  # raises the first error
         return [future.result() for future in futures]
     finally:
         abandoned.set()

@@ -6,8 +6,10 @@ Rows of an RNTuple are read by ``reader.fields``; what is decoded while more is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,8 @@ from columnservice.reader.segments import holding_baskets
 
 Rows = NDArray[np.int64]
 Run = tuple[int, int]
+# uproot makes classes as it meets objects, in one table for all files; numbers need none.
+_MAKING_CLASSES = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,9 @@ def branches_of(opened: OpenTree, reads: Iterable[BranchRead], rows: Rows) -> di
         if read.path not in tree:
             raise UnsupportedColumn(f"{opened.location.lfn} has no branch {read.path}.")
         found[read] = branch = tree[read.path]
-        # uproot works it out when it is first asked for, and not in several threads at once.
-        _ = read.raw or branch.interpretation
+        if not read.raw:
+            with _MAKING_CLASSES:
+                _ = branch.interpretation  # worked out now, for all threads
         if len(rows) and int(rows[-1]) >= branch.num_entries:
             raise ValueError(f"{read.path} has {branch.num_entries} rows, not {tree.num_entries}.")
     return found
@@ -135,6 +140,15 @@ def read_branch(branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, thre
         threads: an executor, where baskets are decompressed.
     """
     interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
+    content = interpretation.content if isinstance(interpretation, AsJagged) else interpretation
+    with nullcontext() if isinstance(content, AsDtype) else _MAKING_CLASSES:
+        layouts = _layouts(branch, interpretation, windows, threads)
+    return _gather(layouts, windows, rows)
+
+
+def _layouts(
+    branch: Any, interpretation: Any, windows: Sequence[Run], threads: Any
+) -> list[ak.contents.Content]:
     layouts = []
     for start, stop in windows:
         array = branch.array(
@@ -149,7 +163,7 @@ def read_branch(branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, thre
             raise ValueError(f"{branch.name} gave {len(array)} of {stop - start} rows.")
         layouts.append(array.layout)
         tick()
-    return _gather(layouts, windows, rows)
+    return layouts
 
 
 def _read_open(
@@ -201,7 +215,7 @@ def read_rows(
     """Read rows of some branches from the first replica that serves them.
 
     Args:
-        pool: the open files of this thread.
+        pool: open files; no other thread reads this file meanwhile.
         location: which file.
         reads: the branches; repetitions cost nothing.
         rows: int64, sorted, unique, within the tree.

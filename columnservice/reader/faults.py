@@ -185,6 +185,8 @@ def classify(error: BaseException) -> FailureClass | None:
         return _class_of_text(text) or _class_of_os_error(error, text)
     if isinstance(error, ValueError) and any(words in text for words in _NOT_ROOT_WORDS):
         return NOT_ROOT
+    if isinstance(error, RuntimeError) and "changed size during iteration" in text:
+        return STALLED  # uproot's table of classes, which another thread was adding to
     nonsense = isinstance(error, _DAMAGE) or type(error).__name__ in _DAMAGE_NAMES
     return DAMAGED if nonsense or raised_by_reader(error) else None
 

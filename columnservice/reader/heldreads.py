@@ -77,32 +77,46 @@ class Abandoned(Exception):
     """Nobody wants what is being fetched any more."""
 
 
-class _Window:
-    """How many bytes may be under way: so many as came lately in ``WINDOW_SECONDS``.
+class Window:
+    """How many bytes may be under way in this process: as many as came in ``WINDOW_SECONDS``.
 
-    A slow server gets no more than it can answer within the client's time limits; a fast one far
-    away has enough to do until the next request reaches it.
+    A slow server gets no more than it can answer within the client's time limits, however many
+    files are read from it; a fast one far away has enough to do until the next request reaches it.
     """
 
     def __init__(self) -> None:
-        self._begun_seconds = time.monotonic()
-        self._under_way_bytes = 0
+        self._came: deque[tuple[float, int]] = deque()
         self._came_bytes = 0
+        self._under_way_bytes = 0
+        self._lock = threading.Lock()
 
     def has_room(self) -> bool:
-        """Whether another request may be sent."""
-        elapsed_seconds = max(time.monotonic() - self._begun_seconds, 1e-3)
-        came = self._came_bytes / elapsed_seconds * WINDOW_SECONDS
-        return self._under_way_bytes < min(max(came, UNDER_WAY_BYTES), MOST_UNDER_WAY_BYTES)
+        """Whether another request may be sent; who has none under way may send one anyhow."""
+        with self._lock:
+            while self._came and self._came[0][0] <= time.monotonic() - WINDOW_SECONDS:
+                self._came_bytes -= self._came.popleft()[1]
+            most_bytes = min(max(self._came_bytes, UNDER_WAY_BYTES), MOST_UNDER_WAY_BYTES)
+            return self._under_way_bytes < most_bytes
 
     def sent(self, size_bytes: int) -> None:
         """So much was asked for."""
-        self._under_way_bytes += size_bytes
+        with self._lock:
+            self._under_way_bytes += size_bytes
 
     def came(self, size_bytes: int) -> None:
         """So much came."""
-        self._under_way_bytes -= size_bytes
-        self._came_bytes += size_bytes
+        with self._lock:
+            self._came.append((time.monotonic(), size_bytes))
+            self._came_bytes += size_bytes
+            self._under_way_bytes -= size_bytes
+
+    def lost(self, size_bytes: int) -> None:
+        """So much is not waited for any more."""
+        with self._lock:
+            self._under_way_bytes -= size_bytes
+
+
+WINDOW = Window()
 
 
 def _next(arrived: queue.Queue[Chunk], abandoned: threading.Event | None) -> Chunk:
@@ -139,7 +153,7 @@ class HeldReads:
         Yields the bytes read for each group when it is held, beside what is held already.
 
         Args:
-            groups: byte ranges; those of one group may overlap, none stands in two groups.
+            groups: byte ranges; those of one group may overlap, those of two do not.
             abandoned: when it is set, nobody wants the rest.
 
         Raises:
@@ -153,20 +167,26 @@ class HeldReads:
         waiting = deque(requests([r for merged in wanted for r in merged]))
         arrived: queue.Queue[Chunk] = queue.Queue()
         data: dict[ByteRange, Any] = {}
-        window = _Window()
-        for group, merged in zip(groups, wanted, strict=True):
-            for due in merged:
-                while due not in data:
-                    while waiting and window.has_room():
-                        request = waiting.popleft()
-                        super().chunks(request, arrived)  # type: ignore[misc]
-                        window.sent(sum(stop - start for start, stop in request))
-                    block = _next(arrived, abandoned)
-                    data[block.start, block.stop] = block.raw_data
-                    window.came(block.stop - block.start)
-                    tick()
-            self._keep(group, {due: data.pop(due) for due in merged})
-            yield sum(stop - start for start, stop in merged)
+        under_way_bytes = 0
+        try:
+            for group, merged in zip(groups, wanted, strict=True):
+                for due in merged:
+                    while due not in data:
+                        while waiting and (not under_way_bytes or WINDOW.has_room()):
+                            request = waiting.popleft()
+                            size_bytes = sum(stop - start for start, stop in request)
+                            super().chunks(request, arrived)  # type: ignore[misc]
+                            WINDOW.sent(size_bytes)
+                            under_way_bytes += size_bytes
+                        block = _next(arrived, abandoned)
+                        data[block.start, block.stop] = block.raw_data
+                        WINDOW.came(block.stop - block.start)
+                        under_way_bytes -= block.stop - block.start
+                        tick()
+                self._keep(group, {due: data.pop(due) for due in merged})
+                yield sum(stop - start for start, stop in merged)
+        finally:
+            WINDOW.lost(under_way_bytes)
 
     def _keep(self, ranges: Sequence[ByteRange], data: dict[ByteRange, Any]) -> None:
         """Hold ranges that lie within those that were read."""

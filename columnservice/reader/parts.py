@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from columnservice.reader.baskets import (
     read_ntuple,
     windows_of,
 )
+from columnservice.reader.heldreads import Abandoned
 from columnservice.reader.pool import FilePool
 from columnservice.reader.rootfile import OpenTree
 from columnservice.reader.segments import Baskets, cut
@@ -94,7 +96,7 @@ def read_parts(
     """Read rows of some branches in parts, from the first replica that serves them all.
 
     Args:
-        pool: open files; no other thread uses this one meanwhile.
+        pool: open files; no other thread reads this file meanwhile.
         location: which file.
         demands: what is needed; a branch that several share is read once for each.
         rows: int64, sorted, unique, within the tree. Where others are read anyhow they may be given
@@ -109,6 +111,8 @@ def read_parts(
     """
 
     def work(opened: OpenTree) -> ReadParts[T]:
+        if abandoned is not None and abandoned.is_set():
+            raise Abandoned
         if isinstance(opened.tree, NTuple):
             return _of_ntuple(opened, demands, rows, threads)
         reading = _Reading[T](opened, demands, rows, threads)
@@ -153,7 +157,8 @@ def _of_ntuple(
     found, source_bytes = read_ntuple(opened, reads, rows, executor)
     arrays = dict(zip(reads, found, strict=True))
     futures = [
-        _submit(threads, demand.make, [arrays[read] for read in demand.reads]) for demand in demands
+        _submit(threads, partial(_make, demand), [arrays[read] for read in demand.reads])
+        for demand in demands
     ]
     try:
         made = tuple(future.result() for future in futures)

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from uproot.source.chunk import Chunk
 
 from columnservice.reader import heldreads, progress
-from columnservice.reader.heldreads import Abandoned, HeldFile, HeldReads, coalesce, requests
+from columnservice.reader.heldreads import (
+    Abandoned,
+    HeldFile,
+    HeldReads,
+    Window,
+    coalesce,
+    requests,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -86,6 +93,22 @@ class HeldRecording(HeldReads, Recording):
     pass
 
 
+class Silent:
+    """A source that never answers; nobody wants it to once it was asked."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+        self.requests = 0
+
+    def chunks(self, *_):
+        self.requests += 1
+        self.asked.set()
+
+
+class HeldSilent(HeldReads, Silent):
+    pass
+
+
 SIZE = heldreads.REQUEST_BYTES
 
 
@@ -94,6 +117,7 @@ def still(monkeypatch):
     """A clock that stands still, so that nothing ever came lately."""
     clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
     monkeypatch.setattr(heldreads, "time", clock)
+    monkeypatch.setattr(heldreads, "WINDOW", Window())
     return clock
 
 
@@ -127,12 +151,37 @@ def test_a_fast_server_is_asked_for_as_much_as_came_lately(monkeypatch, still, t
     arrive = progress.tick
 
     def later():
-        still.now += heldreads.WINDOW_SECONDS / 2  # two blocks in each window
+        still.now += heldreads.WINDOW_SECONDS / 4
         arrive()
 
     monkeypatch.setattr(heldreads, "tick", later)
     held.hold(blocks(0, 6))
-    assert held.asked == [0, 1, 1, 2, 3, 4]
+    assert held.asked == [0, 1, 2, 2, 3, 3]
+
+
+def test_all_streams_share_what_may_be_under_way_and_each_may_have_one_request(still, ticks):
+    most = heldreads.UNDER_WAY_BYTES // SIZE
+    greedy, other = HeldSilent(), HeldRecording(ticks)
+    coming = greedy.stream([blocks(0, 2 * most)], greedy.asked)
+    with pytest.raises(Abandoned):
+        next(coming)
+    assert greedy.requests == most
+    heldreads.WINDOW.sent(most * SIZE)  # as if others were waiting for so much
+    other.hold(blocks(0, 3))
+    assert other.asked == [0, 1, 2]
+    heldreads.WINDOW.lost(most * SIZE)
+    assert heldreads.WINDOW._under_way_bytes == 0
+
+
+def test_what_came_long_ago_does_not_count(still):
+    window = Window()
+    window.sent(40 * SIZE)
+    window.came(20 * SIZE)
+    assert not window.has_room()
+    window.came(10 * SIZE)
+    assert window.has_room()
+    still.now += heldreads.WINDOW_SECONDS
+    assert not window.has_room()
 
 
 def test_groups_are_held_one_after_the_other_while_the_next_are_under_way(still, ticks):
@@ -154,21 +203,7 @@ def test_bytes_that_belong_to_two_groups_are_refused_and_not_waited_for(ticks):
         list(HeldRecording(ticks).stream([blocks(0, 1), blocks(0, 1)]))
 
 
-class Silent:
-    """A source that never answers; nobody wants it to once it was asked."""
-
-    def __init__(self):
-        self.asked = threading.Event()
-
-    def chunks(self, *_):
-        self.asked.set()
-
-
-class HeldSilent(HeldReads, Silent):
-    pass
-
-
-def test_a_read_that_is_abandoned_ends_although_nothing_comes(monkeypatch):
+def test_a_read_that_is_abandoned_ends_although_nothing_comes(monkeypatch, still):
     monkeypatch.setattr(heldreads, "LOOK_SECONDS", 0.01)
     silent = HeldSilent()
     with pytest.raises(Abandoned):

@@ -66,6 +66,10 @@ def both(read):
     return lists.values[lists.offsets[0][:-1]] + numbers.values
 
 
+def buggy(read):
+    raise LookupError("a bug")
+
+
 DEMANDS = [Demand((NUMBER,), first), Demand((LIST,), first), Demand((NUMBER, LIST), both)]
 
 
@@ -114,6 +118,17 @@ def test_an_error_of_a_demand_ends_the_read_and_leaves_nothing_held(location, th
         assert not opened.directory.file.closed
     threads.submit(int).result()
     assert len(seen) == told
+
+
+def test_an_error_of_a_demand_says_nothing_of_an_rntuple_either(tmp_path, threads):
+    path = tmp_path / "rntuple.root"
+    with uproot.recreate(path) as file:
+        file.mkrntuple("Events", {"number": np.arange(5)})
+    location = FileLocation("rntuple", (str(path),), "Events")
+    with pytest.raises(LookupError, match="a bug"):
+        read_parts(FilePool(), location, [Demand((NUMBER,), buggy)], np.arange(5), threads)
+    found = read_parts(FilePool(), location, [Demand((NUMBER,), first)], np.arange(5), threads)
+    assert found.parts[0].made[0].values.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_what_cannot_be_decoded_at_a_cache_is_read_from_the_origin(tmp_path, threads):
