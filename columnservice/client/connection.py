@@ -33,6 +33,8 @@ _CHUNK_BYTES = 1 << 20
 _LARGE_BYTES = 1 << 16
 """A body from this size on, whose length is told, is read into one buffer."""
 _BODILESS = (204, 304)
+_MOST_DIGITS = 15
+"""Of a length in bytes; no reply is a petabyte."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class Connection:
 
     def is_quiet(self) -> bool:
         """Whether nothing came since the last answer: neither an end nor what nobody asked for."""
-        return not self._poll.poll(0)
+        # A record of TLS may have held more than was read.
+        held = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        return not held and not self._poll.poll(0)
 
     def close(self) -> None:
         """What is still under way must not be taken for another answer."""
@@ -124,8 +128,7 @@ class Connection:
         response = HTTPResponse(rest, method=method)  # type: ignore[arg-type]
         try:
             response.begin()
-            told = response.getheader("Content-Length", "")
-            size_bytes = int(told) if told.isascii() and told.isdigit() else 0
+            size_bytes = _length(response.getheader("Content-Length", "")) or 0
             if size_bytes >= _LARGE_BYTES and not response.chunked:
                 content, whole = _filled(_place(size_bytes), 0, response)
             else:
@@ -135,6 +138,12 @@ class Connection:
             return Answer(response.status, kind, etag, content, whole)
         finally:
             response.close()
+
+
+def _length(told: str) -> int | None:
+    """The number of bytes that a header tells, if it is one that can be."""
+    plain = told.isascii() and told.isdigit() and len(told) <= _MOST_DIGITS
+    return int(told) if plain else None
 
 
 def _plain(head: str) -> tuple[int, Mapping[str, str]] | None:
@@ -151,8 +160,7 @@ def _plain(head: str) -> tuple[int, Mapping[str, str]] | None:
         if not colon or name in headers or not name or name[0] in " \t":
             return None
         headers[name] = value.strip()
-    told = headers.get("content-length", "")
-    if not (told.isascii() and told.isdigit()) or "transfer-encoding" in headers:
+    if _length(headers.get("content-length", "")) is None or "transfer-encoding" in headers:
         return None
     number = int(status)
     return None if number < 200 or number in _BODILESS else (number, headers)

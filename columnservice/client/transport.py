@@ -167,7 +167,7 @@ class Transport:
             return connection.exchange(method, head + (body or b""), self.read_timeout_seconds)
         except TimeoutError:
             return self._unreachable("ReadTimeout")
-        except (HTTPException, OSError) as error:
+        except (HTTPException, OSError, MemoryError) as error:
             return self._unreachable(type(error).__name__)
         finally:
             give_back(origin, connection)

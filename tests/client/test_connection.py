@@ -289,3 +289,22 @@ def test_nothing_can_end_a_line_of_a_request(monkeypatch, headers):
 def test_a_host_that_cannot_be_one_is_refused(host):
     with pytest.raises(errors.RequestError, match="is not a URL"):
         Transport(f"http://{host}:1").exchange("GET", "/x")
+
+
+def test_an_absurd_length_is_no_length():
+    sent = reply(b"", "Content-Length: " + "9" * 5000)
+    with answering([sent]) as (made, _):
+        answer = ask(made)
+    assert answer.content == b""
+    assert not made.reusable
+
+
+def test_a_connection_of_tls_that_holds_more_than_was_read_is_not_quiet(monkeypatch):
+    class Tls(socket.socket):
+        def pending(self):
+            return 3
+
+    monkeypatch.setattr(connection.ssl, "SSLSocket", Tls)
+    ours, theirs = socket.socketpair()
+    with theirs, Tls(fileno=ours.detach()) as tls:
+        assert not Connection(tls).is_quiet()
