@@ -197,11 +197,12 @@ class PieceCache:
             for key, held in maps.items()
             if places.get(key) != held.filename or not (self.directory / held.filename).exists()
         ]
-        for held in maps.values():
-            held.checked_seconds = now
         if gone:
             self._maps.forget(gone)
-        return not gone
+            return False
+        for held in maps.values():
+            held.checked_seconds = now
+        return True
 
     def used(self, keys: Iterable[PieceKey]) -> None:
         """Note the use of entries by who had no need to ``get`` them again."""
