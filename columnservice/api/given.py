@@ -22,8 +22,9 @@ from columnservice.delivery.basis import Basis
 from columnservice.delivery.house import House
 from columnservice.errors import ColumnServiceError
 
-MOST_REPLY_BYTES = 8_000_000
-"""Of one reply; larger ones take longer to send than to put together."""
+MOST_REPLY_BYTES = 2_000_000
+"""Of one reply; to copy larger ones, of which many are never asked for again, costs more than it
+spares."""
 MOST_BYTES = 128_000_000
 """Of all replies together."""
 MOST_REPLIES = 2000
