@@ -159,6 +159,9 @@ _SERVER = re.compile(r"Server responded with an error: \[(\d{4})\] ?([^\n]*)")
 _CLIENT = re.compile(r"\[(?:ERROR|FATAL)\] ([^\n]*)")
 _NOT_ROOT_WORDS = ("not a ROOT file", "is empty", "not a recognized")
 _TRUNCATED_WORDS = ("expected Chunk of length", "I/O operation on closed file")
+# XRootD closes all files of a connection with it, whoever reads them then; uproot goes through its
+# classes while another thread may be adding to them.
+_PASSING_WORDS = ("I/O operation on closed file", "changed size during iteration")
 # What uproot and the decompressors raise on bytes that make no sense.
 _DAMAGE = (
     uproot.deserialization.DeserializationError,
@@ -185,8 +188,8 @@ def classify(error: BaseException) -> FailureClass | None:
         return _class_of_text(text) or _class_of_os_error(error, text)
     if isinstance(error, ValueError) and any(words in text for words in _NOT_ROOT_WORDS):
         return NOT_ROOT
-    if isinstance(error, RuntimeError) and "changed size during iteration" in text:
-        return STALLED  # uproot's table of classes, which another thread was adding to
+    if isinstance(error, ValueError | RuntimeError) and any(w in text for w in _PASSING_WORDS):
+        return STALLED
     nonsense = isinstance(error, _DAMAGE) or type(error).__name__ in _DAMAGE_NAMES
     return DAMAGED if nonsense or raised_by_reader(error) else None
 

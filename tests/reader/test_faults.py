@@ -50,6 +50,7 @@ SEEN = [
     (server_says(3012, "Unable to open /store/a.root; bad address"), "stalled"),
     (TimeoutError(f"XRootD error: [ERROR] Operation expired in file {URL}"), "stalled"),
     (RuntimeError("dictionary changed size during iteration"), "stalled"),
+    (ValueError("I/O operation on closed file"), "stalled"),  # XRootD, of a lost connection
     (client_says("[FATAL] Socket timeout"), "timed out"),
     (server_says(3019, "Unable to readv /store/a.root; checksum error"), "damaged"),
     (server_says(3005, "Unable to readv /store/a.root; illegal seek"), "damaged"),
