@@ -34,6 +34,21 @@ DEATH = (ProcessExpired, BrokenProcessPool)
 """What a task's future holds when its process died."""
 
 
+class _Pool(ProcessPool):
+    """A pool whose processes end before the locks that they are given.
+
+    pebble starts another process at once in place of one that died, takes the locks away when it
+    stops, and ends processes then. One that has just begun would find no locks and say so in the
+    log; it cannot be asked to end sooner, as it leaves SIGTERM alone until it is ready.
+    """
+
+    def _stop_pool(self) -> None:
+        if self._pool_manager_loop is not None:
+            self._pool_manager_loop.join()  # starts no process any more
+        self._pool_manager.worker_manager.force_stop_workers()  # type: ignore[no-untyped-call]
+        super()._stop_pool()  # type: ignore[no-untyped-call]
+
+
 def start_template() -> None:
     """Have the process from which workers are forked begin to load; returns at once.
 
@@ -68,7 +83,7 @@ class WorkerProcess:
         self.pulse = Pulse(CONTEXT)
         self.age = Stillness(lambda: 0)
         self._beating = Stillness(lambda: self.pulse.beats)
-        self._pool = ProcessPool(
+        self._pool = _Pool(
             max_workers=1, context=CONTEXT, initializer=start, initargs=(settings, self.pulse)
         )
         self._ending: threading.Thread | None = None
