@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from columnservice import wire
+from columnservice.delivery.partplan import PartPlan
 from columnservice.delivery.pieces import SHAPE_DIGEST
-from columnservice.delivery.plan import PartPlan
 from columnservice.errors import DuplicateEvents
 from columnservice.model import Offsets
 

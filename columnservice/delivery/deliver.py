@@ -23,10 +23,12 @@ from columnservice.delivery.basis import Basis, basis_of
 from columnservice.delivery.freshness import Freshness
 from columnservice.delivery.intake import Intake
 from columnservice.delivery.metrics import Metrics
-from columnservice.delivery.parts import Parts
+from columnservice.delivery.outline import Outline, outline_of
+from columnservice.delivery.partplan import PartPlan
+from columnservice.delivery.parts import FEW_PIECES, Parts
 from columnservice.delivery.places import Places, Share
-from columnservice.delivery.plan import ColumnRequest, PartPlan, Plan, plan
-from columnservice.delivery.plans import Planned, Plans, planned
+from columnservice.delivery.plan import ColumnRequest, Plan
+from columnservice.delivery.plans import Planned, Plans
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.uploads import Upload, is_digest, is_kept, record_of
@@ -124,11 +126,11 @@ class Delivery:
 
     def at_hand(self, request: ColumnRequest) -> Basis | None:
         """What the reply rests on, if ``open`` and all batches need neither a disk nor a thread."""
-        known = self._known(request)
+        known = self._known(request, FEW_PIECES)
         if (
             known is None
             or not self._parts.at_hand(known.plan.parts)
-            or not self._freshness.is_known(known.plan.parents)
+            or not self._freshness.is_known(known.plan.outline.parents)
         ):
             return None
         return basis_of(known, self._cache)
@@ -137,8 +139,9 @@ class Delivery:
         """Whether a verified reply may be given again as it was."""
         plan = basis.planned.plan
         return (
-            self._known(plan.request) is basis.planned
-            and self._freshness.is_known(plan.parents)
+            self._plans.find(plan.request) is basis.planned
+            and self._is_kept(plan.request)
+            and self._freshness.is_known(plan.outline.parents)
             and basis.is_held(self._cache)
         )
 
@@ -148,12 +151,14 @@ class Delivery:
         self._metrics.pieces(hits=len(basis.keys), misses=0)
         self._metrics.sent(size_bytes)
 
-    def _known(self, request: ColumnRequest) -> Planned | None:
-        """What is remembered of a request; its uploaded keys, if any, must be there still."""
-        known = self._plans.recall(request)
-        if known is None or not is_digest(request.file):
-            return known
-        return known if is_kept(self._settings.index_dir, request.file) else None
+    def _known(self, request: ColumnRequest, most_pieces: int | None = None) -> Planned | None:
+        """What follows from what is remembered; uploaded keys, if any, must be there still."""
+        known = self._plans.recall(request, most_pieces)
+        return known if known is not None and self._is_kept(request) else None
+
+    def _is_kept(self, request: ColumnRequest) -> bool:
+        """Whether what was uploaded of its File, if anything, is there still."""
+        return not is_digest(request.file) or is_kept(self._settings.index_dir, request.file)
 
     def _open_later(
         self, request: ColumnRequest, parent: Dataset, record: FileRecord
@@ -197,16 +202,21 @@ class Delivery:
         """A request, worked out now."""
         parent = self._catalogue.dataset(request.dataset).parent or ""
 
-        def work() -> Planned:
-            record, settings = self._local(request), self._settings
-            args = (record, settings.partition_events, settings.xcaches)
-            return planned(plan(self._catalogue, request, *args), parent)
+        def work() -> Outline:
+            return outline_of(
+                self._catalogue,
+                request.dataset,
+                request.columns,
+                self._local(request),
+                self._settings.partition_events,
+                self._settings.xcaches,
+            )
 
         return self._plans.make(request, (request.dataset, *((parent,) if parent else ())), work)
 
     def _stream(self, told: Planned) -> Stream:
-        found = told.plan
-        standing = Standing(self._freshness.check(found.parents), found.unusable_parents)
+        found, outline = told.plan, told.plan.outline
+        standing = Standing(self._freshness.check(outline.parents), outline.unusable_parents)
         share = Share(self._places)
         refused = self._draining
 
@@ -291,6 +301,6 @@ def _empty(found: Plan) -> pa.RecordBatch:
             tuple(np.zeros(1, np.int64) for _ in range(c.depth)),
             {m.name: np.zeros(0, m.dtype) for m in c.members},
         )
-        for c in found.columns
+        for c in found.outline.columns
     }
-    return wire.encode_batch(found.columns, none, np.zeros(0, np.bool_))
+    return wire.encode_batch(found.outline.columns, none, np.zeros(0, np.bool_))

@@ -14,7 +14,7 @@ from columnservice.alignment.tidy import Indexes
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery.check import check
 from columnservice.delivery.materialise import make_keys
-from columnservice.delivery.plan import Parents, join_task, parents_of
+from columnservice.delivery.outline import Parents, join_task, parents_of
 from columnservice.delivery.tasks import CheckResult, CheckTask, KeysTask
 from columnservice.delivery.tools import take_path
 from columnservice.delivery.uploads import Upload, is_digest, remember, witness_path, write_upload

@@ -23,7 +23,8 @@ from columnservice.delivery.derive import derive
 from columnservice.delivery.examine import Examiner
 from columnservice.delivery.materialise import materialise
 from columnservice.delivery.metrics import Metrics
-from columnservice.delivery.plan import PartPlan, Plan
+from columnservice.delivery.partplan import PartPlan
+from columnservice.delivery.plan import Plan
 from columnservice.delivery.stream import Assembled
 from columnservice.delivery.tasks import DeriveTask, MaterialiseResult, MaterialiseTask
 from columnservice.delivery.tools import Tools, take_path
@@ -177,12 +178,12 @@ class Parts:
 
     def _join(self, found: Plan) -> None:
         """Make sure of the TakeIndex; parents that were added since are compared first."""
-        take = found.join.take
+        take = found.outline.join.take
         if open_takeindex(take_path(self._index_dir, take)) is not None:
             return
 
         def work(_: object) -> dict[str, bool]:
-            self._examiner.verify(found.request.dataset, found.record)
+            self._examiner.verify(found.request.dataset, found.outline.record)
             return {take: True}
 
         self._joining.run([take], work)

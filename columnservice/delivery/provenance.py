@@ -21,10 +21,16 @@ def state_of(plan: Plan) -> str:
     """A digest that changes whenever any byte of the reply may: its parents, Recipes or rows."""
     request = plan.request
     parts = [(part.start, part.stop, part.pieces()) for part in plan.parts]
-    names = [c.name for c in plan.columns]
+    names = [c.name for c in plan.outline.columns]
     # Events that seem to have no parent may stand in files that cannot be used at present.
     return digest_of(
-        "reply", REPLY_VERSION, request.start, request.stop, names, parts, plan.unusable_parents
+        "reply",
+        REPLY_VERSION,
+        request.start,
+        request.stop,
+        names,
+        parts,
+        plan.outline.unusable_parents,
     )
 
 
@@ -35,13 +41,9 @@ def servers_of(location: FileLocation) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
-    """What ``wire.PROVENANCE`` says.
-
-    Args:
-        plan: of the request.
-        parent: name of the parent Dataset.
-    """
+def provenance_of(plan: Plan) -> dict[str, Any]:
+    """What ``wire.PROVENANCE`` says."""
+    outline = plan.outline
     part = plan.parts[0] if plan.parts else None
     read = part.task.columns if part else ()
     derived = part.derive.columns if part and part.derive else ()
@@ -50,11 +52,11 @@ def provenance_of(plan: Plan, parent: str) -> dict[str, Any]:
     recipes |= {w.column.name: [making(w.column, w.derivation)] for w in derived}
     recipes |= {w.column.name: [making(w.column, w.recipe)] for w in local}
     return {
-        "parent": parent,
-        "take": plan.join.take,
+        "parent": outline.parent,
+        "take": outline.join.take,
         "parents": [
             {"lfn": r.lfn, **asdict(r.identity), "servers": servers_of(location)}
-            for r, location in zip(plan.parents, plan.join.parents, strict=True)
+            for r, location in zip(outline.parents, outline.join.parents, strict=True)
         ],
         "recipes": recipes,
         "derived": {w.column.name: list(w.derivation.inputs) for w in derived},

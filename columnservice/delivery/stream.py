@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from columnservice.delivery.plan import PartPlan
+from columnservice.delivery.partplan import PartPlan
 
 Assembled: TypeAlias = tuple[pa.RecordBatch, pa.KeyValueMetadata]
 Begin: TypeAlias = Callable[[PartPlan, bool], "Future[Assembled] | None"]

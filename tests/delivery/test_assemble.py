@@ -10,8 +10,8 @@ import pytest
 
 from columnservice import wire
 from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
+from columnservice.delivery.partplan import PartPlan
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
-from columnservice.delivery.plan import PartPlan
 from columnservice.delivery.tasks import ColumnWork, MaterialiseTask
 from columnservice.errors import DuplicateEvents
 from columnservice.model import Column, FileIdentity, Member, Partition, plain

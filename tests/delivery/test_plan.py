@@ -10,7 +10,8 @@ import pytest
 
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery import pieces
-from columnservice.delivery.plan import ColumnRequest, Plan, choose, parents_of, plan
+from columnservice.delivery.outline import choose, outline_of, parents_of
+from columnservice.delivery.plan import ColumnRequest, Plan, plan
 from columnservice.errors import DamagedFile, OutOfRange, RequestError, UnknownColumn
 from columnservice.model import ColumnSet, Dataset, FileIdentity, FileRecord, LumiRange
 from tests.catalogue.conftest import offered, record
@@ -40,7 +41,7 @@ def near() -> FileRecord:
 
 def planned(catalogue: Catalogue, *columns: str, start: int = 0, stop: int = 10) -> Plan:
     request = ColumnRequest("near", near().identity.uuid, start, stop, columns)
-    return plan(catalogue, request, near(), 5, {})
+    return plan(outline_of(catalogue, "near", columns, near(), 5, {}), request)
 
 
 def take(catalogue: Catalogue) -> str:
@@ -92,7 +93,7 @@ def test_every_parent_file_is_read_by_its_own_recipe(catalogue):
     layout = ColumnSet("4" * 32, (replace(drifted, recipe=recipe), FAR.columns[1]))
     catalogue.record_file("far", record(2, LUMIS, columnset=layout), layout)
     (work,) = planned(catalogue, "rho").parts[0].task.columns
-    found = planned(catalogue, "rho").parents
+    found = planned(catalogue, "rho").outline.parents
     assert [r.decode for r in work.recipes] == [
         "half" if r.columnset == layout.digest else "as_is" for r in found
     ]
@@ -109,13 +110,13 @@ def test_parts_cover_the_range_and_lie_in_one_partition_each(catalogue):
 
 
 def test_files_of_the_parent_dataset_that_cannot_be_used_are_counted(catalogue):
-    assert planned(catalogue, "rho").unusable_parents == 0
+    assert planned(catalogue, "rho").outline.unusable_parents == 0
     catalogue.add_files("far", ["/pending.root", "/bad.root"])
-    assert planned(catalogue, "rho").unusable_parents == 2
+    assert planned(catalogue, "rho").outline.unusable_parents == 2
     catalogue.record_failure("far", "/bad.root", DamagedFile("It is damaged."))
-    assert planned(catalogue, "rho").unusable_parents == 2
+    assert planned(catalogue, "rho").outline.unusable_parents == 2
     catalogue.remove_files("far", ["/pending.root", "/bad.root"])
-    assert planned(catalogue, "rho").unusable_parents == 0
+    assert planned(catalogue, "rho").outline.unusable_parents == 0
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 5), (5, 4), (0, 11), (11, 11)])
