@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -198,12 +199,13 @@ class _Reading(Generic[T]):
     def run(self, abandoned: threading.Event | None) -> None:
         """Fetch segment after segment, and decode each when it has come."""
         ranges = [ranges_of(self._branches.values(), rows) for rows in self._segments]
-        coming = self._source.stream(ranges, abandoned)
-        for rows, own, size_bytes in zip(self._segments, ranges, coming, strict=True):
-            self.source_bytes += size_bytes
-            self._begin(rows, own)
-            while len(self._begun) > MOST_DECODING:
-                self._finish_first()
+        # Closed here, for an error that is kept would keep it open, and other files waiting.
+        with closing(self._source.stream(ranges, abandoned)) as coming:
+            for rows, own, size_bytes in zip(self._segments, ranges, coming, strict=True):
+                self.source_bytes += size_bytes
+                self._begin(rows, own)
+                while len(self._begun) > MOST_DECODING:
+                    self._finish_first()
         while self._begun:
             self._finish_first()
 
