@@ -128,8 +128,8 @@ def test_nothing_is_under_way_while_the_error_of_a_demand_is_looked_at(
     window, lost = Window(), []
     monkeypatch.setattr(heldreads, "WINDOW", window)
     monkeypatch.setattr(window, "lost", lambda size: (lost.append(size), Window.lost(window, size)))
+    args = FilePool(), location, [Demand((NUMBER, LIST), buggy)], np.arange(EVENTS)
     with pytest.raises(LookupError, match="a bug") as held:
-        args = FilePool(), location, [Demand((NUMBER, LIST), buggy)], np.arange(EVENTS)
         read_parts(*args, threads if threaded else None)
     assert held.value.__traceback__ is not None
     assert window._under_way_bytes == 0
