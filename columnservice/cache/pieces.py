@@ -18,78 +18,30 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from columnservice.cache.disk import Damaged, Finished
-from columnservice.cache.maps import Clock, Ledger, MapTable, OpenMap
+from columnservice.cache.disk import Finished
+from columnservice.cache.held import HeldMaps
+from columnservice.cache.maps import Clock, Ledger, OpenMap
+from columnservice.cache.piece import CacheStats, PieceKey
 from columnservice.cache.piecefile import write_piece
 from columnservice.cache.shelf import INDEX_TROUBLE, open_shelf
-from columnservice.cache.verify import (
-    GRACE_SECONDS,
-    INCOMING,
-    VerifyReport,
-    sweep,
-    verify_entries,
-)
-from columnservice.errors import RequestError, SetupError, Unavailable
+from columnservice.cache.verify import GRACE_SECONDS, INCOMING, VerifyReport, sweep, verify_entries
+from columnservice.errors import SetupError, Unavailable
 
 log = logging.getLogger(__name__)
 
 LARGEST_SHARE = 10
 """An item may take one part in this many of the limit."""
-_KEY = re.compile(r"[0-9a-f]{16,64}")
-_LOOKS = 3
-
-
-@dataclass(frozen=True)
-class PieceKey:
-    """The name of a Piece: a hash of all that decides its content, in lower-case hexadecimal.
-
-    Raises:
-        RequestError: not 16 to 64 digits out of 0 to 9 and a to f.
-    """
-
-    text: str
-
-    def __post_init__(self) -> None:
-        if not _KEY.fullmatch(self.text):
-            raise RequestError(
-                f"{self.text[:80]!r} is no piece key.", "A key is 16 to 64 digits 0-9 and a-f."
-            )
-
-
-@dataclass(frozen=True)
-class CacheStats:
-    """How a cache is doing; counts are of all processes since the cache was made.
-
-    Attributes:
-        entries, size_bytes: what is in it now, and the size of the files.
-        limit_bytes: what the files may take together.
-        hits, misses: lookups answered and not answered by ``get``.
-        evictions: entries taken away to make room.
-        rejected: batches not admitted: too large, or the disk or the index refused them.
-        damaged: entries found damaged and removed.
-    """
-
-    entries: int
-    size_bytes: int
-    limit_bytes: int
-    hits: int
-    misses: int
-    evictions: int
-    rejected: int
-    damaged: int
 
 
 class PieceCache:
@@ -129,9 +81,6 @@ class PieceCache:
                 "Choose a home without '$' in its path (COLUMNSERVICE_HOME).",
             )
         self.limit_bytes = limit_bytes
-        self._recheck_seconds = recheck_seconds
-        self._clock = clock
-        self._maps = MapTable(open_maps)
         self._ledger = Ledger(touch_seconds, touch_entries, clock)
         self._writing_down = threading.Lock()
         self._incoming = self.directory / INCOMING
@@ -144,6 +93,7 @@ class PieceCache:
                 f"The piece cache in {self.directory} cannot be opened: {error}.",
                 "Choose a home on a local disk that this user can write (COLUMNSERVICE_HOME).",
             ) from None
+        self._held = HeldMaps(self._shelf, self.directory, open_maps, recheck_seconds, clock)
         if sweep:
             self.sweep_orphans()
 
@@ -155,9 +105,9 @@ class PieceCache:
         """
         batch = None
         try:
-            batch = self._held(key)
+            batch = self._held.batch_of(key.text)
             if batch is None:
-                batch = self._opened(key)
+                batch = self._held.opened(key.text)
         except INDEX_TROUBLE as error:
             self._shelf_trouble(f"cannot look up {key.text}", error)
         if batch is None:
@@ -176,33 +126,7 @@ class PieceCache:
 
         Who keeps a map keeps the disk space of its file.
         """
-        now, found, old = self._clock(), [], {}
-        for key in keys:
-            held = self._maps.find(key.text)
-            if held is None:
-                return None
-            found.append(held)
-            if now - held.checked_seconds >= self._recheck_seconds:
-                old[key.text] = held
-        return tuple(found) if not old or self._are_there(old, now) else None
-
-    def _are_there(self, maps: Mapping[str, OpenMap], now: float) -> bool:
-        """Whether the entries and files of maps are there still; those that are not are let go."""
-        try:
-            places = self._shelf.places_of(tuple(maps))
-        except INDEX_TROUBLE:
-            return False  # who looks for them in earnest waits, and tells of it
-        gone = [
-            key
-            for key, held in maps.items()
-            if places.get(key) != held.filename or not (self.directory / held.filename).exists()
-        ]
-        if gone:
-            self._maps.forget(gone)
-            return False
-        for held in maps.values():
-            held.checked_seconds = now
-        return True
+        return self._held.all_of(keys)
 
     def used(self, keys: Iterable[PieceKey]) -> None:
         """Note the use of entries by who had no need to ``get`` them again."""
@@ -213,39 +137,7 @@ class PieceCache:
     def _write_down_if_due(self) -> None:
         if self._ledger.due():
             self._write_down(wait=False)
-            self._release_maps()
-
-    def _held(self, key: PieceKey) -> pa.RecordBatch | None:
-        """The batch of a map held open, if its entry is known to be there still."""
-        held = self._maps.find(key.text)
-        if held is None:
-            return None
-        now = self._clock()
-        if now - held.checked_seconds >= self._recheck_seconds:
-            there = self._shelf.place_of(key.text) == held.filename
-            if not (there and (self.directory / held.filename).exists()):
-                self._maps.forget([key.text])
-                return None
-            held.checked_seconds = now
-        return held.batch
-
-    def _opened(self, key: PieceKey) -> pa.RecordBatch | None:
-        """The batch of the file that the index names; damage is removed."""
-        for _ in range(_LOOKS):
-            generation, now = self._maps.generation, self._clock()
-            found = self._shelf.get(key.text)
-            if found is None:
-                return None
-            if not isinstance(found, Damaged) and found.key != key.text:
-                found = Damaged(found.filename, f"{found.filename} holds the Piece {found.key}")
-            if not isinstance(found, Damaged):
-                self._maps.keep(key.text, OpenMap(found.batch, found.filename, now), generation)
-                return found.batch
-            if self._shelf.forget(key.text, found.filename):
-                log.warning("removed a damaged entry of the piece cache: %s", found.reason)
-                return None
-            # Evicted or replaced between index and file: what stands there now may be sound.
-        return None
+            self._held.release()
 
     def put(self, key: PieceKey, batch: pa.RecordBatch) -> bool:
         """Keep a batch under a key, in place of what was there.
@@ -272,7 +164,7 @@ class PieceCache:
         finally:
             with suppress(OSError):
                 incoming.unlink(missing_ok=True)
-        self._maps.forget([key.text])
+        self._held.forget([key.text])
         return True
 
     def _adopt(self, key: PieceKey, incoming: Path, size_bytes: int) -> None:
@@ -311,7 +203,7 @@ class PieceCache:
             with self._index_needed("drop entries"):
                 return self._shelf.remove(texts)
         finally:
-            self._maps.forget(texts)
+            self._held.forget(texts)
 
     def evict(self, size_bytes: int | None = None) -> int:
         """Evict the least recently stored until so many bytes are freed, or everything.
@@ -330,9 +222,9 @@ class PieceCache:
                 freed_bytes = self._shelf.free(excess_bytes)
             except sqlite3.OperationalError:  # the disk is full: the index needs room to shrink
                 self._shelf.remove_oldest_files(excess_bytes)
-                self._release_maps()
+                self._held.release()
                 freed_bytes = self._shelf.free(excess_bytes)
-        self._release_maps()
+        self._held.release()
         return freed_bytes
 
     def stats(self) -> CacheStats:
@@ -361,7 +253,7 @@ class PieceCache:
         """
         with self._index_needed("be verified"):
             checked, removed = verify_entries(self._shelf, self.directory)
-            self._maps.forget(removed)
+            self._held.forget(removed)
             orphans = sweep(self._shelf, self.directory, grace_seconds)
         return VerifyReport(checked, len(removed), orphans)
 
@@ -377,7 +269,7 @@ class PieceCache:
     def close(self) -> None:
         """Write down what was counted, let go of all maps, and close this thread's connection."""
         self._write_down(wait=True)
-        self._maps.forget_all()
+        self._held.forget_all()
         self._shelf.close()
 
     def _write_down(self, wait: bool) -> None:
@@ -390,13 +282,6 @@ class PieceCache:
                 self._ledger.give_back(touches, tallies)
         finally:
             self._writing_down.release()
-
-    def _release_maps(self) -> None:
-        """Let go of maps whose files are gone: they would keep the disk space."""
-        places = self._maps.places()
-        gone = [key for key, filename in places if not (self.directory / filename).exists()]
-        if gone:
-            self._maps.forget(gone)
 
     @contextmanager
     def _index_needed(self, doing: str) -> Iterator[None]:

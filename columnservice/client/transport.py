@@ -55,9 +55,14 @@ class Transport:
             _ = parts.port
         except ValueError:
             usable = False
-        if not usable or parts.query or parts.fragment:
+        # urlsplit() drops line breaks and tabs, but the URL is shown and sent as it is here.
+        plain = self.url.isprintable() and " " not in self.url
+        if not plain or not usable or parts.query or parts.fragment:
+            # What cannot be seen is told, unless there may be a secret in it.
+            hidden = plain or any(mark in self.url for mark in "@?#")
+            shown = "" if hidden else f", not like {self.url[:80]!r}"
             raise RequestError(
-                "The service's URL must look like http://host:port.",
+                f"The service's URL must look like http://host:port{shown}.",
                 "Correct COLUMNSERVICE_URL or the argument of connect().",
             )
         if parts.username is not None or parts.password is not None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from weakref import ref
 
+from columnservice.cache import PieceCache, PieceKey
 from columnservice.cache.maps import OpenMap
-from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.delivery.plans import Planned
 
 

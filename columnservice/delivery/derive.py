@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.alignment.gather import gather
-from columnservice.cache.pieces import PieceKey
+from columnservice.cache import PieceKey
 from columnservice.delivery.compute import compute
 from columnservice.delivery.derivation import inputs_of
 from columnservice.delivery.materialise import (

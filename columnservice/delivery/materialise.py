@@ -22,7 +22,7 @@ from columnservice.alignment.takeindex import (
     make_takeindex,
     open_takeindex,
 )
-from columnservice.cache.pieces import PieceKey
+from columnservice.cache import PieceKey
 from columnservice.delivery.parentrows import ParentRows, read_parents
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
 from columnservice.delivery.tasks import (

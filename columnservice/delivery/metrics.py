@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from columnservice.cache.pieces import CacheStats
+from columnservice.cache import CacheStats
 from columnservice.errors import Unavailable
 
 

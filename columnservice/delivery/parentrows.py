@@ -21,6 +21,7 @@ from columnservice.delivery.tools import Tools
 from columnservice.formats import apply, format_named
 from columnservice.model import BranchRead, Column, Keys, Ragged, Recipe
 from columnservice.reader import Demand, read_parts
+from columnservice.reader.futures import give_up
 from columnservice.reader.parts import ReadParts
 
 Values: TypeAlias = dict[str, Ragged]
@@ -97,9 +98,7 @@ def _read_all(
         return [future.result() for future in futures]
     finally:
         abandoned.set()
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        give_up(futures)
 
 
 def _read_one(

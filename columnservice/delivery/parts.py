@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from columnservice.alignment.takeindex import open_takeindex
+from columnservice.cache import PieceCache, PieceKey
 from columnservice.cache.inflight import Inflight
-from columnservice.cache.pieces import PieceCache, PieceKey
 from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
 from columnservice.delivery.derivation import inputs_of
 from columnservice.delivery.derive import derive

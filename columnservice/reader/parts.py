@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -30,6 +31,7 @@ from columnservice.reader.baskets import (
     read_ntuple,
     windows_of,
 )
+from columnservice.reader.futures import give_up, submit
 from columnservice.reader.heldreads import Abandoned
 from columnservice.reader.pool import FilePool
 from columnservice.reader.rootfile import OpenTree
@@ -157,13 +159,13 @@ def _of_ntuple(
     found, source_bytes = read_ntuple(opened, reads, rows, executor)
     arrays = dict(zip(reads, found, strict=True))
     futures = [
-        _submit(threads, partial(_make, demand), [arrays[read] for read in demand.reads])
+        submit(threads, partial(_make, demand), [arrays[read] for read in demand.reads])
         for demand in demands
     ]
     try:
         made = tuple(future.result() for future in futures)
     finally:
-        _give_up(futures)
+        give_up(futures)
     return ReadParts((Part(rows, made),), opened.url, source_bytes)
 
 
@@ -198,12 +200,13 @@ class _Reading(Generic[T]):
     def run(self, abandoned: threading.Event | None) -> None:
         """Fetch segment after segment, and decode each when it has come."""
         ranges = [ranges_of(self._branches.values(), rows) for rows in self._segments]
-        coming = self._source.stream(ranges, abandoned)
-        for rows, own, size_bytes in zip(self._segments, ranges, coming, strict=True):
-            self.source_bytes += size_bytes
-            self._begin(rows, own)
-            while len(self._begun) > MOST_DECODING:
-                self._finish_first()
+        # Closed here, for an error that is kept would keep it open, and other files waiting.
+        with closing(self._source.stream(ranges, abandoned)) as coming:
+            for rows, own, size_bytes in zip(self._segments, ranges, coming, strict=True):
+                self.source_bytes += size_bytes
+                self._begin(rows, own)
+                while len(self._begun) > MOST_DECODING:
+                    self._finish_first()
         while self._begun:
             self._finish_first()
 
@@ -220,7 +223,7 @@ class _Reading(Generic[T]):
             ]
             return _make(demand, arrays)
 
-        futures = [_submit(self._threads, work, demand) for demand in self._demands]
+        futures = [submit(self._threads, work, demand) for demand in self._demands]
         self._begun.append(_Segment(given, ranges, futures))
 
     def _finish_first(self) -> None:
@@ -232,7 +235,7 @@ class _Reading(Generic[T]):
 
     def end(self) -> None:
         """See to it that nothing is being decoded and nothing is held, however it went."""
-        _give_up([future for segment in self._begun for future in segment.futures])
+        give_up([future for segment in self._begun for future in segment.futures])
         self._source.release()
 
 
@@ -248,19 +251,3 @@ def _all_rows(windows: Sequence[Sequence[Run]], rows: Rows) -> Rows:
     if read > MOST_MORE * len(rows) or any(other != first for other in windows):
         return rows
     return np.concatenate([np.arange(start, stop) for start, stop in first])
-
-
-def _submit(threads: ThreadPoolExecutor | None, work: Callable[[Any], T], item: Any) -> Future[T]:
-    """Have something done in a thread, or here."""
-    if threads is not None:
-        return threads.submit(work, item)
-    done: Future[T] = Future()
-    done.set_result(work(item))
-    return done
-
-
-def _give_up(futures: Sequence[Future[Any]]) -> None:
-    """See to it that none of these runs; those that have not begun never do."""
-    for future in futures:
-        future.cancel()
-    wait(futures)

@@ -11,6 +11,16 @@ import pyarrow as pa
 from columnservice.cache import PieceKey
 
 
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 def key_of(number: int) -> PieceKey:
     return PieceKey(f"{number:032x}")
 

@@ -47,6 +47,25 @@ def test_what_is_not_a_url_is_refused(url):
         columnservice.connect(url)
 
 
+@pytest.mark.parametrize(
+    "blank", ["\r\nX: y", "\n", "\t", " ", "a b", "\x00", "\x1b[2J", "\x7f", "\u2028", "\xa0"]
+)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/{}", "http://127.0.0.1:1{}", "{}http://h"])
+def test_a_url_with_blanks_or_control_characters_is_refused_in_one_printable_line(url, blank):
+    written = url.format(blank)
+    with pytest.raises(errors.RequestError, match="must look like http://host:port") as caught:
+        columnservice.connect(written)
+    assert str(caught.value).isprintable()
+    assert repr(written) in str(caught.value)
+
+
+def test_a_secret_in_what_is_no_url_is_not_repeated():
+    for url in ("http://me:hunter2@h:port", "http://me:hunter2@h:1/\n", "http://h?t=hunter2\n"):
+        with pytest.raises(errors.RequestError) as caught:
+            columnservice.connect(url)
+        assert "hunter2" not in str(caught.value)
+
+
 def test_a_password_in_the_url_is_refused_and_not_repeated():
     with pytest.raises(errors.RequestError) as caught:
         columnservice.connect("http://me:hunter2@host:1")

@@ -258,10 +258,10 @@ def sent_by(monkeypatch, url: str, *args, **more) -> tuple[str, dict[str, str], 
 
 def test_a_request_is_what_http_demands(monkeypatch):
     monkeypatch.setenv("BEARER_TOKEN", "secret")
-    url = "http://[::1]:8000/a b/%7e"
+    url = "http://[::1]:8000/aü/%7e"
     told = sent_by(monkeypatch, url, "POST", "/v1/x", query=[("q", "a&b")], body=b"data")
     first, headers, body = told
-    assert first == "POST /a%20b/%7e/v1/x?q=a%26b HTTP/1.1"
+    assert first == "POST /a%C3%BC/%7e/v1/x?q=a%26b HTTP/1.1"
     assert headers["Host"] == "[::1]:8000"
     assert headers["Authorization"] == "Bearer secret"
     assert headers["Content-Length"] == "4"

@@ -131,19 +131,28 @@ def referring(
 
 
 @cache
-def _nanoaod(full: Path, names: tuple[str, ...]) -> tuple[list[Column], dict[str, Ragged], Keys]:
+def _offered(
+    columns_of: Callable[[Path, Iterable[str]], tuple[list[Column], dict[str, Ragged]]],
+    keys_of: Callable[[Path], Keys],
+    tree: str,
+    mark: str,
+    full: Path,
+    names: tuple[str, ...],
+) -> tuple[list[Column], dict[str, Ragged], Keys]:
     """What a Dataset of the full file would add, and its keys; each file is read once."""
-    columns, values = nanoaod_columns(full, names)
-    shared = shared_with(uproot.open(full)["Events"], names, "_")
-    more, theirs = referring(*nanoaod_columns(full, shared))
-    return columns + more, {**values, **theirs}, nanoaod_keys(full)
+    columns, values = columns_of(full, names)
+    shared = shared_with(uproot.open(full)[tree], names, mark)
+    more, theirs = referring(*columns_of(full, shared))
+    return columns + more, {**values, **theirs}, keys_of(full)
 
 
 def serve_nanoaod(
     name: str, full: Path, uuid: str, names: Iterable[str], present: np.ndarray | None = None
 ) -> ServedDataset:
     """A Dataset that adds columns of the full file to one local file."""
-    columns, values, keys = _nanoaod(full, tuple(names))
+    columns, values, keys = _offered(
+        nanoaod_columns, nanoaod_keys, "Events", "_", full, tuple(names)
+    )
     here = np.ones(len(keys), np.bool_) if present is None else present
     return ServedDataset(name, "nanoaod", [*columns], {uuid: Table(keys, {**values}, here)})
 
@@ -199,19 +208,12 @@ def physlite_columns(path: Path, names: Iterable[str]) -> tuple[list[Column], di
     return columns, values
 
 
-@cache
-def _physlite(full: Path, names: tuple[str, ...]) -> tuple[list[Column], dict[str, Ragged], Keys]:
-    """As ``_nanoaod``."""
-    columns, values = physlite_columns(full, names)
-    shared = shared_with(uproot.open(full)["CollectionTree"], names, ".")
-    more, theirs = referring(*physlite_columns(full, shared))
-    return columns + more, {**values, **theirs}, physlite_keys(full)
-
-
 def serve_physlite(
     name: str, full: Path, uuid: str, names: Iterable[str], present: np.ndarray | None = None
 ) -> ServedDataset:
     """A Dataset that adds columns of the full file to one local file."""
-    columns, values, keys = _physlite(full, tuple(names))
+    columns, values, keys = _offered(
+        physlite_columns, physlite_keys, "CollectionTree", ".", full, tuple(names)
+    )
     here = np.ones(len(keys), np.bool_) if present is None else present
     return ServedDataset(name, "physlite", [*columns], {uuid: Table(keys, {**values}, here, 30)})

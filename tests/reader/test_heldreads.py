@@ -125,14 +125,6 @@ def blocks(first, stop):
     return [(n * SIZE, (n + 1) * SIZE) for n in range(first, stop)]
 
 
-@pytest.fixture
-def ticks():
-    found = []
-    progress.watch(lambda: found.append(1))
-    yield found
-    progress.watch(None)
-
-
 def test_a_long_read_is_told_block_by_block_and_asked_for_little_by_little(
     monkeypatch, still, ticks
 ):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from columnservice.errors import DamagedFile, UnsupportedColumn
 from columnservice.model import BranchRead, FileLocation
-from columnservice.reader import Demand, FilePool, parts, read_parts
-from columnservice.reader.heldreads import Abandoned
+from columnservice.reader import Demand, FilePool, heldreads, parts, read_parts
+from columnservice.reader.heldreads import Abandoned, Window
 from tests.support.ragged import lists_of
 
 pytestmark = pytest.mark.fast
@@ -118,6 +118,22 @@ def test_an_error_of_a_demand_ends_the_read_and_leaves_nothing_held(location, th
         assert not opened.directory.file.closed
     threads.submit(int).result()
     assert len(seen) == told
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_nothing_is_under_way_while_the_error_of_a_demand_is_looked_at(
+    location, threads, monkeypatch, threaded
+):
+    """An error that is kept keeps all that its traceback leads to, the generator of bytes too."""
+    window, lost = Window(), []
+    monkeypatch.setattr(heldreads, "WINDOW", window)
+    monkeypatch.setattr(window, "lost", lambda size: (lost.append(size), Window.lost(window, size)))
+    args = FilePool(), location, [Demand((NUMBER, LIST), buggy)], np.arange(EVENTS)
+    with pytest.raises(LookupError, match="a bug") as held:
+        read_parts(*args, threads if threaded else None)
+    assert held.value.__traceback__ is not None
+    assert window._under_way_bytes == 0
+    assert sum(lost) > 0  # so much was under way when it failed
 
 
 def test_an_error_of_a_demand_says_nothing_of_an_rntuple_either(tmp_path, threads):

@@ -11,14 +11,6 @@ pytestmark = pytest.mark.fast
 
 
 @pytest.fixture
-def ticks():
-    seen = []
-    progress.watch(lambda: seen.append(1))
-    yield seen
-    progress.watch(None)
-
-
-@pytest.fixture
 def location(tmp_path):
     path = tmp_path / "a.root"
     with uproot.recreate(path) as file:
