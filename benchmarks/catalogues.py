@@ -2,8 +2,8 @@
 
 Simulated intervals: every file holds about 1000 events in two or three luminosity blocks, in an
 order that has nothing to do with that of registration. Asked for are the parents of some local
-files, each merged from ten parents, as a request asks for them (``delivery.plan.parents_of``): of
-others in each run. The small catalogue holds a part of the large one's files, so that both must
+files, each merged from ten parents, as a request asks for them (``delivery.outline.parents_of``):
+of others in each run. The small catalogue holds a part of the large one's files, so that both must
 answer the same.
 """
 
@@ -22,7 +22,7 @@ from columnservice.catalogue.lumis import chunked, rows_for
 from columnservice.catalogue.records import columns_to_json, file_row
 from columnservice.catalogue.store import Catalogue
 from columnservice.catalogue.tables import columnsets, files, lumis
-from columnservice.delivery.plan import parents_of
+from columnservice.delivery.outline import parents_of
 from columnservice.model import Dataset, FileIdentity, FileRecord, LumiRange
 
 PARENT, LAYOUT = "parent", "layout"
