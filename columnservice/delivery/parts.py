@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 TRIES = 3
 # What is put together from so much takes less time than to hand it to a thread.
 FEW_PARTS, FEW_PIECES = 4, 32
+# A new Piece is read as a whole, to compare its checksum, which lets go of the interpreter.
+OPENERS = 4
 
 
 class Parts:
@@ -63,6 +65,7 @@ class Parts:
         self._metrics = metrics
         self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
         self._joining: Inflight[str, bool] = Inflight()
+        self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="open pieces")
 
     @property
     def making(self) -> int:
@@ -174,7 +177,8 @@ class Parts:
                 part.task.lfn,
                 self._cache.directory,
             )
-        return {key: unkept[key] if key in unkept else self._look(key) for key in keys}
+        kept = [key for key in keys if key not in unkept]
+        return unkept | dict(zip(kept, self._openers.map(self._look, kept), strict=True))
 
     def _join(self, found: Plan) -> None:
         """Make sure of the TakeIndex; parents that were added since are compared first."""
