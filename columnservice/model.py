@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -132,7 +133,7 @@ class Recipe:
     parameters: tuple[tuple[str, float], ...] = ()
     version: int = 1
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash of all that decides the values (the name does not)."""
         parts = (self.reads, self.decode, self.parameters, self.version)
@@ -157,7 +158,7 @@ class Derivation:
     parameters: tuple[tuple[str, str | float | int | bool], ...] = ()
     version: int = 1
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash of all that decides the values but the inputs' own (the name does not)."""
         return digest_of(

@@ -123,7 +123,7 @@ class _Writer:
     """Batches in, parts of an Arrow stream out."""
 
     def __init__(self, stream: Stream, first: Assembled | None, compression: str | None) -> None:
-        about = {wire.PROVENANCE: json.dumps(stream.provenance)}
+        about = {wire.PROVENANCE: stream.provenance}
         self.schema = (first[0].schema if first else stream.empty().schema).with_metadata(about)
         self._sink = wire.Written()
         options = pa.ipc.IpcWriteOptions(compression=compression)

@@ -28,16 +28,18 @@ from columnservice.delivery.partplan import PartPlan
 from columnservice.delivery.parts import FEW_PIECES, Parts
 from columnservice.delivery.places import Places, Share
 from columnservice.delivery.plan import ColumnRequest, Plan
-from columnservice.delivery.plans import Planned, Plans
+from columnservice.delivery.plans import Edition, Planned, Plans
 from columnservice.delivery.registration import Registrar
 from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.uploads import Upload, is_digest, is_kept, record_of
 from columnservice.delivery.workers import Workers
 from columnservice.errors import Unavailable
-from columnservice.model import Dataset, FileRecord, Ragged
+from columnservice.model import FileRecord, Ragged
 from columnservice.settings import Settings
 
 T = TypeVar("T")
+MOST_OPENINGS = 20
+"""Times that declared Files are opened for one request, while others are being declared."""
 PartKey: TypeAlias = tuple[int, int, tuple[str, ...], Standing]
 
 
@@ -61,7 +63,7 @@ class Delivery:
         self._metrics = metrics
         self._plans = Plans(catalogue)
         self._cache = cache
-        self._parts = Parts(cache, workers, registrar.examiner, settings.index_dir, metrics)
+        self._parts = Parts(settings, cache, workers, registrar.examiner, metrics)
         self._intake = Intake(catalogue, settings.index_dir, registrar.examiner, self._begin_alone)
         self._places = Places(settings.queue_limit)
         # A thread for each place: who has one never waits for a thread.
@@ -99,6 +101,7 @@ class Delivery:
         """Begin nothing more."""
         self._draining = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._parts.stop()
         self._freshness.stop()
 
     def open(self, request: ColumnRequest) -> Future[Stream]:
@@ -115,13 +118,13 @@ class Delivery:
         if known is not None:
             opened.set_result(self._stream(known))
             return opened
-        dataset = self._catalogue.dataset(request.dataset)
-        if dataset.parent is not None and self._has_declared(dataset.parent):
-            parent = self._catalogue.dataset(dataset.parent)
+        parent = self._catalogue.dataset(request.dataset).parent
+        edition = self._edition(request, parent)
+        if parent is not None and self._has_declared(parent):
             record = self._local(request)
-            if self._catalogue.declared(parent.name, record.lumis):
+            if self._catalogue.declared(parent, record.lumis):
                 return self._open_later(request, parent, record)
-        opened.set_result(self._stream(self._planned(request)))
+        opened.set_result(self._stream(self._planned(request, edition)))
         return opened
 
     def at_hand(self, request: ColumnRequest) -> Basis | None:
@@ -153,23 +156,31 @@ class Delivery:
 
     def _known(self, request: ColumnRequest, most_pieces: int | None = None) -> Planned | None:
         """What follows from what is remembered; uploaded keys, if any, must be there still."""
-        known = self._plans.recall(request, most_pieces)
-        return known if known is not None and self._is_kept(request) else None
+        return self._plans.recall(request, most_pieces) if self._is_kept(request) else None
 
     def _is_kept(self, request: ColumnRequest) -> bool:
         """Whether what was uploaded of its File, if anything, is there still."""
         return not is_digest(request.file) or is_kept(self._settings.index_dir, request.file)
 
     def _open_later(
-        self, request: ColumnRequest, parent: Dataset, record: FileRecord
+        self, request: ColumnRequest, parent: str, record: FileRecord
     ) -> Future[Stream]:
         """Open declared parent Files first; that is work like any other that must be waited for."""
 
         def work() -> Stream:
-            self._registrar.open_declared(parent, record.lumis)
-            return self._stream(self._planned(request))
+            for _ in range(MOST_OPENINGS):
+                self._registrar.open_declared(self._catalogue.dataset(parent), record.lumis)
+                edition = self._edition(request, parent)
+                if not self._catalogue.declared(parent, record.lumis):
+                    return self._stream(self._planned(request, edition))
+            raise Unavailable(f"Files of {parent} are being declared all the time.")
 
         return self._begin_alone(work)
+
+    def _edition(self, request: ColumnRequest, parent: str | None) -> Edition:
+        """The Datasets that a request rests on, as they are now."""
+        names = (request.dataset,) if parent is None else (request.dataset, parent)
+        return self._plans.edition(names)
 
     def accept(self, dataset: str, upload: Upload) -> Future[dict[str, Any]]:
         """Examine the uploaded EventKeys of a file, once however many send them.
@@ -198,9 +209,8 @@ class Delivery:
         index_dir = self._settings.index_dir
         return record_of(self._catalogue, index_dir, request.dataset, request.file)
 
-    def _planned(self, request: ColumnRequest) -> Planned:
+    def _planned(self, request: ColumnRequest, edition: Edition) -> Planned:
         """A request, worked out now."""
-        parent = self._catalogue.dataset(request.dataset).parent or ""
 
         def work() -> Outline:
             return outline_of(
@@ -212,7 +222,7 @@ class Delivery:
                 self._settings.xcaches,
             )
 
-        return self._plans.make(request, (request.dataset, *((parent,) if parent else ())), work)
+        return self._plans.make(request, edition, work)
 
     def _stream(self, told: Planned) -> Stream:
         found, outline = told.plan, told.plan.outline

@@ -1,6 +1,6 @@
 """What a reply is made of: the state that it shows, and the parents and Recipes behind it.
 
-Pure functions of a Plan: nothing is asked, nothing is read.
+Pure functions of a Plan and its Outline: nothing is asked, nothing is read.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from columnservice.catalogue.makings import making
+from columnservice.delivery.outline import Outline
 from columnservice.delivery.plan import Plan
 from columnservice.model import FileLocation, digest_of
 
@@ -41,16 +42,14 @@ def servers_of(location: FileLocation) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def provenance_of(plan: Plan) -> dict[str, Any]:
-    """What ``wire.PROVENANCE`` says."""
-    outline = plan.outline
-    part = plan.parts[0] if plan.parts else None
-    read = part.task.columns if part else ()
-    derived = part.derive.columns if part and part.derive else ()
-    local = part.derive.local_columns if part and part.derive else ()
-    recipes = {w.column.name: sorted({making(w.column, r) for r in {*w.recipes}}) for w in read}
-    recipes |= {w.column.name: [making(w.column, w.derivation)] for w in derived}
-    recipes |= {w.column.name: [making(w.column, w.recipe)] for w in local}
+def provenance_of(outline: Outline) -> dict[str, Any]:
+    """What ``wire.PROVENANCE`` says of all replies with rows of a File."""
+    needs = outline.needs
+    recipes = {
+        c.name: sorted({making(c, r) for r in {*outline.recipes[c.name]}}) for c in needs.parent
+    }
+    recipes |= {c.name: [making(c, derivation)] for c, derivation in needs.derived}
+    recipes |= {c.name: [making(c, outline.local_recipes[c.name])] for c in needs.local}
     return {
         "parent": outline.parent,
         "take": outline.join.take,
@@ -59,5 +58,5 @@ def provenance_of(plan: Plan) -> dict[str, Any]:
             for r, location in zip(outline.parents, outline.join.parents, strict=True)
         ],
         "recipes": recipes,
-        "derived": {w.column.name: list(w.derivation.inputs) for w in derived},
+        "derived": {c.name: list(derivation.inputs) for c, derivation in needs.derived},
     }

@@ -6,9 +6,9 @@ Never waits for anything that must be read: it hands out futures. Knows no HTTP 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -29,7 +29,7 @@ class Stream:
         ahead: how many parts to begin before their turn.
         closed: called once, at the end.
         state: digest of all that decides the reply's bytes; empty where origins could not be asked.
-        provenance: what ``wire.PROVENANCE`` says of the reply.
+        provenance: what ``wire.PROVENANCE`` says of the reply, as JSON.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Stream:
         ahead: int,
         closed: Callable[[], None],
         state: str = "",
-        provenance: Mapping[str, Any] | None = None,
+        provenance: str = "{}",
     ) -> None:
         self.empty = empty
         self.state = state
-        self.provenance = provenance or {}
+        self.provenance = provenance
         self._waiting = deque(parts)
         self._begun: deque[Future[Assembled]] = deque()
         self._begin = begin

@@ -53,7 +53,7 @@ class Delivered:
                 0,
                 lambda: None,
                 self.state,
-                {"parent": "far"},
+                '{"parent": "far"}',
             )
         )
         return opened

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from columnservice.catalogue.manifest import ManifestEntry
 from columnservice.catalogue.store import Catalogue
 from columnservice.delivery import plans
 from columnservice.delivery.outline import Outline, outline_of
 from columnservice.delivery.plan import ColumnRequest, plan
-from columnservice.delivery.plans import Planned, Plans, planned
+from columnservice.delivery.plans import Planned, Plans
+from columnservice.delivery.provenance import provenance_of, state_of
 from columnservice.errors import DamagedFile, OutOfRange
 from columnservice.model import ColumnSet, Dataset, LumiRange
 from tests.catalogue.conftest import offered, record
@@ -50,7 +53,7 @@ def outline(catalogue: Catalogue) -> Outline:
 
 
 def made(catalogue: Catalogue, known: Plans, asked: ColumnRequest) -> Planned:
-    return known.make(asked, NAMES, lambda: outline(catalogue))
+    return known.make(asked, known.edition(NAMES), lambda: outline(catalogue))
 
 
 def test_the_same_request_is_worked_out_once(catalogue):
@@ -61,8 +64,10 @@ def test_the_same_request_is_worked_out_once(catalogue):
     assert known.find(request()) is first
     assert known.find(request(stop=9)) is None
     assert first.state
-    assert first.provenance["parent"] == "far"
-    [parent] = first.provenance["parents"]
+    told = json.loads(first.provenance)
+    assert told == provenance_of(first.plan.outline)
+    assert told["parent"] == "far"
+    [parent] = told["parents"]
     assert parent["servers"] == ["root://origin:1094"]
 
 
@@ -72,7 +77,10 @@ def test_other_rows_are_cut_out_of_what_is_known_as_if_worked_out_anew(catalogue
     made(catalogue, known, request())
     asked = replace(request(), start=start, stop=stop)
     cut = known.recall(asked)
-    assert cut == planned(plan(outline(catalogue), asked))
+    assert cut is not None
+    assert cut.plan == plan(outline(catalogue), asked)
+    assert cut.state == state_of(cut.plan)
+    assert cut.provenance == known.recall(request()).provenance
     assert known.recall(asked) is cut
     assert cut.plan.outline is known.recall(request()).plan.outline
 
@@ -99,16 +107,12 @@ def test_what_takes_long_to_cut_out_is_not_cut_out_in_passing(catalogue):
     assert known.recall(request(10), most_pieces=2) is not None
 
 
-def test_the_least_recently_used_outlines_are_forgotten_first(catalogue, monkeypatch):
-    monkeypatch.setattr(plans, "MOST_OUTLINES", 2)
+def test_rows_that_are_refused_leave_the_rest_worked_out(catalogue):
     known = Plans(catalogue)
-    one, two, three = (replace(request(), file=name * 32) for name in "123")
-    made(catalogue, known, one)
-    made(catalogue, known, two)
-    assert known.recall(replace(one, stop=9)) is not None
-    made(catalogue, known, three)
-    held = [known.recall(replace(asked, stop=8)) is not None for asked in (one, two, three)]
-    assert held == [True, False, True]
+    with pytest.raises(OutOfRange, match="which has 10"):
+        made(catalogue, known, request(11))
+    assert known.find(request(11)) is None
+    assert known.recall(request(10)) is not None
 
 
 def _another_parent(catalogue):
@@ -140,17 +144,34 @@ def test_a_plan_is_forgotten_at_once_when_a_dataset_changes(
         other.close()
 
 
-def test_what_changes_while_a_plan_is_made_is_not_taken_for_known(catalogue):
+def _declared(catalogue):
+    catalogue.import_manifest("far", [ManifestEntry("/later.root", 10, (LUMIS,))])
+
+
+@pytest.mark.parametrize("change", [_another_parent, _declared])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_changes_while_a_plan_is_made_is_not_taken_for_known(catalogue, change, late):
     known = Plans(catalogue)
+    edition = known.edition(NAMES)
+    if not late:
+        change(catalogue)
 
     def work() -> Outline:
         found = outline(catalogue)
-        _another_parent(catalogue)
+        if late:
+            change(catalogue)
         return found
 
-    known.make(request(), NAMES, work)
+    known.make(request(), edition, work)
     assert known.recall(request()) is None
     assert known.recall(request(9)) is None
+
+
+def test_what_follows_from_a_dataset_that_is_not_watched_is_not_remembered(catalogue):
+    """The parent was another one when it was asked which Datasets to watch."""
+    known = Plans(catalogue)
+    known.make(request(), known.edition(("near", "near")), lambda: outline(catalogue))
+    assert known.recall(request()) is None
 
 
 def test_files_known_by_their_keys_are_remembered_like_others(catalogue):
@@ -162,12 +183,43 @@ def test_files_known_by_their_keys_are_remembered_like_others(catalogue):
     assert known.recall(uploaded) is None
 
 
-def test_the_least_recently_used_are_forgotten_first(catalogue, monkeypatch):
-    monkeypatch.setattr(plans, "MOST_PARTS", 4)  # two parts each
+def test_plans_of_the_least_recently_used_file_are_forgotten_first(catalogue, monkeypatch):
+    # An Outline with one parent and two Partitions, and a Plan with two parts: 4 + 3.
+    monkeypatch.setattr(plans, "MOST_REMEMBERED", 14)
     known = Plans(catalogue)
-    for stop in (10, 9):
-        made(catalogue, known, request(stop))
-    known.recall(request(10))
-    made(catalogue, known, request(8))
-    held = [stop for stop in (10, 9, 8) if known.find(request(stop)) is not None]
-    assert held == [10, 8]
+    one, two, three = (replace(request(), file=name * 32) for name in "123")
+    made(catalogue, known, one)
+    made(catalogue, known, two)
+    assert known.find(one) is not None
+    made(catalogue, known, three)
+    assert [known.find(asked) is not None for asked in (one, two, three)] == [True, False, True]
+    assert known.recall(replace(three, stop=9)) is not None
+    assert [known.find(asked) is not None for asked in (one, three)] == [False, True]
+
+
+def test_the_oldest_plans_of_the_only_file_are_forgotten_first(catalogue, monkeypatch):
+    monkeypatch.setattr(plans, "MOST_REMEMBERED", 10)
+    known = Plans(catalogue)
+    made(catalogue, known, request(10))
+    known.recall(request(9))
+    known.find(request(10))
+    known.recall(request(8))
+    assert [s for s in (10, 9, 8) if known.find(request(s)) is not None] == [10, 8]
+
+
+def test_a_plan_without_parts_takes_its_place_too(catalogue, monkeypatch):
+    monkeypatch.setattr(plans, "MOST_REMEMBERED", 5)
+    known = Plans(catalogue)
+    assert made(catalogue, known, request(0)).plan.parts == ()
+    at_the_cut = replace(request(), start=5, stop=5)
+    assert known.recall(at_the_cut).plan.parts == ()
+    assert [known.find(asked) is not None for asked in (request(0), at_the_cut)] == [False, True]
+
+
+def test_what_is_larger_than_the_limit_is_remembered_alone(catalogue, monkeypatch):
+    monkeypatch.setattr(plans, "MOST_REMEMBERED", 1)
+    known = Plans(catalogue)
+    made(catalogue, known, request())
+    assert known.find(request()) is not None
+    made(catalogue, known, replace(request(), file="1" * 32))
+    assert known.find(request()) is None

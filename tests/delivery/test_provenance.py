@@ -10,7 +10,6 @@ from columnservice.catalogue.drafting import define
 from columnservice.catalogue.makings import makings_of, parents_state
 from columnservice.client.makings import Makings
 from columnservice.delivery.outline import outline_of
-from columnservice.delivery.plan import ColumnRequest, plan
 from columnservice.delivery.provenance import provenance_of
 from tests.catalogue.conftest import catalogue, record, url
 from tests.catalogue.test_makings import LOCAL, LUMIS, PARENT, nano, with_other_recipe
@@ -32,8 +31,7 @@ def listed(catalogue) -> Makings:
 
 def replied(catalogue, *names: str):
     local = record(2, LUMIS, columnset=LOCAL)
-    request = ColumnRequest("nano", local.identity.uuid, 0, 10, names)
-    return provenance_of(plan(outline_of(catalogue, "nano", names, local, 5, {}), request))
+    return provenance_of(outline_of(catalogue, "nano", names, local, 5, {}))
 
 
 def test_every_recipe_of_a_reply_stands_in_the_list(nano):
