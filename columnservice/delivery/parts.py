@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +29,7 @@ from columnservice.delivery.tasks import DeriveTask, MaterialiseResult, Material
 from columnservice.delivery.tools import Tools, take_path
 from columnservice.delivery.workers import Workers
 from columnservice.errors import ColumnServiceError, CountsMismatch, Unavailable
+from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
 # Pieces may be evicted between being made and being read; more often than this is no accident.
@@ -37,40 +37,46 @@ TRIES = 3
 # What is put together from so much takes less time than to hand it to a thread.
 FEW_PARTS, FEW_PIECES = 4, 32
 # A new Piece is read as a whole, to compare its checksum, which lets go of the interpreter.
-OPENERS = 4
+OPENERS_PER_WORKER = 2
 
 
 class Parts:
     """Makes batches of parts of replies.
 
     Args:
+        settings: where joins are kept, and how many workers there are.
         cache, workers: where Pieces are, and who makes them.
         examiner: joins files.
-        index_dir: where joins are kept.
         metrics: where all is counted.
     """
 
     def __init__(
         self,
+        settings: Settings,
         cache: PieceCache,
         workers: Workers,
         examiner: Examiner,
-        index_dir: Path,
         metrics: Metrics,
     ) -> None:
         self._cache = cache
         self._workers = workers
         self._examiner = examiner
-        self._index_dir = index_dir
+        self._index_dir = settings.index_dir
         self._metrics = metrics
         self._making: Inflight[str, pa.RecordBatch | None] = Inflight()
         self._joining: Inflight[str, bool] = Inflight()
-        self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="open pieces")
+        self._openers = ThreadPoolExecutor(
+            OPENERS_PER_WORKER * settings.workers, thread_name_prefix="open pieces"
+        )
 
     @property
     def making(self) -> int:
         """How many Pieces are being made."""
         return len(self._making)
+
+    def stop(self) -> None:
+        """Open no more Pieces."""
+        self._openers.shutdown(wait=False, cancel_futures=True)
 
     def at_hand(self, parts: Sequence[PartPlan]) -> bool:
         """Whether the batches of these few parts can be made at once, in microseconds."""

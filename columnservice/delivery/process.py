@@ -39,14 +39,17 @@ class _Pool(ProcessPool):
 
     pebble starts another process at once in place of one that died, takes the locks away when it
     stops, and ends processes then. One that has just begun would find no locks and say so in the
-    log; it cannot be asked to end sooner, as it leaves SIGTERM alone until it is ready.
+    log; it cannot be asked to end sooner, as it leaves SIGTERM alone until it is ready. Written for
+    pebble 5.2.
     """
 
     def _stop_pool(self) -> None:
         if self._pool_manager_loop is not None:
             self._pool_manager_loop.join()  # starts no process any more
-        self._pool_manager.worker_manager.force_stop_workers()  # type: ignore[no-untyped-call]
-        super()._stop_pool()  # type: ignore[no-untyped-call]
+        try:
+            self._pool_manager.worker_manager.force_stop_workers()  # type: ignore[no-untyped-call]
+        finally:
+            super()._stop_pool()  # type: ignore[no-untyped-call]
 
 
 def start_template() -> None:

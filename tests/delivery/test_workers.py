@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -314,3 +315,14 @@ def test_a_template_that_dies_or_freezes_is_replaced_and_no_task_is_blamed(
 def test_a_task_that_cannot_even_begin_fails(team):
     with pytest.raises(Unavailable, match=r"bad\.root: worker processes died before it began"):
         team[0].run(chores.pid, chores.Poison("bad.root")).result(PATIENCE_SECONDS)
+
+
+def test_processes_end_before_their_locks_are_taken_away():
+    """Else one that has just begun says in the log that it has none."""
+    done: list[str] = []
+    pool = process._Pool(max_workers=1, context=process.CONTEXT)
+    steps = ("close_channels", "force_stop_workers")
+    told = {step: lambda step=step: done.append(step) for step in steps}
+    pool._pool_manager.worker_manager = SimpleNamespace(**told)
+    pool._stop_pool()
+    assert done == ["force_stop_workers", "close_channels", "force_stop_workers"]
