@@ -5,7 +5,7 @@ Nothing is copied but offsets that must be rebased. Knows no cache and no worker
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from columnservice import wire
 from columnservice.delivery.partplan import PartPlan
-from columnservice.delivery.pieces import SHAPE_DIGEST
+from columnservice.delivery.pieces import SHAPE_DIGEST, no_rows
 from columnservice.errors import DuplicateEvents
-from columnservice.model import Offsets
+from columnservice.model import Column, Offsets
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,9 @@ def assemble_part(
     known = (standing.verified, standing.unusable_parents)
     metadata = wire.batch_metadata(part.start, part.stop, missing, told, *known)
     return batch, metadata
+
+
+def empty_batch(columns: Sequence[Column]) -> pa.RecordBatch:
+    """The record batch of a reply without rows."""
+    none = {column.name: no_rows(column) for column in columns}
+    return wire.encode_batch(columns, none, np.zeros(0, np.bool_))

@@ -12,13 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
-import pyarrow as pa
-
-from columnservice import wire
 from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.store import Catalogue
-from columnservice.delivery.assemble import Standing
+from columnservice.delivery.assemble import Standing, empty_batch
 from columnservice.delivery.basis import Basis, basis_of
 from columnservice.delivery.freshness import Freshness
 from columnservice.delivery.intake import Intake
@@ -34,7 +30,7 @@ from columnservice.delivery.stream import Assembled, Stream
 from columnservice.delivery.uploads import Upload, is_digest, is_kept, record_of
 from columnservice.delivery.workers import Workers
 from columnservice.errors import Unavailable
-from columnservice.model import FileRecord, Ragged
+from columnservice.model import FileRecord
 from columnservice.settings import Settings
 
 T = TypeVar("T")
@@ -246,7 +242,7 @@ class Delivery:
 
         stream = Stream(
             found.parts,
-            lambda: _empty(found),
+            lambda: empty_batch(outline.columns),
             begin,
             self._settings.workers,
             closed,
@@ -302,15 +298,3 @@ class Delivery:
         return self._catalogue.derived(
             "has_declared", (parent,), lambda: bool(self._catalogue.declared(parent))
         )
-
-
-def _empty(found: Plan) -> pa.RecordBatch:
-    """A batch without rows."""
-    none = {
-        c.name: Ragged(
-            tuple(np.zeros(1, np.int64) for _ in range(c.depth)),
-            {m.name: np.zeros(0, m.dtype) for m in c.members},
-        )
-        for c in found.outline.columns
-    }
-    return wire.encode_batch(found.outline.columns, none, np.zeros(0, np.bool_))

@@ -24,7 +24,7 @@ from columnservice.alignment.takeindex import (
 )
 from columnservice.cache import PieceKey
 from columnservice.delivery.parentrows import ParentRows, read_parents
-from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
+from columnservice.delivery.pieces import content_batch, no_rows, offsets_batch, proof_batch
 from columnservice.delivery.tasks import (
     ColumnWork,
     JoinTask,
@@ -86,12 +86,6 @@ def _each(tools: Tools, work: Callable[[S], T], items: Iterable[S]) -> Iterator[
         yield result
 
 
-def _empty(column: Column) -> Ragged:
-    """No rows of a Column."""
-    offsets = tuple(np.zeros(1, np.int64) for _ in range(column.depth))
-    return Ragged(offsets, {m.name: np.zeros(0, m.dtype) for m in column.members})
-
-
 def checked(column: Column, ragged: Ragged, lfn: str) -> Ragged:
     """A Column's values, if they are what the catalogue promises; counts in its wider integer."""
     promised = {m.name: np.dtype(m.dtype) for m in column.members}
@@ -143,7 +137,7 @@ class Columns:
 
     def _parts(self, column: Column) -> list[Ragged]:
         parts = [checked(column, part[column.name], self.lfn) for part in self.found.columns]
-        return parts or [_empty(column)]
+        return parts or [no_rows(column)]
 
     def values(self, column: Column) -> Ragged:
         """A Column in local order.

@@ -116,6 +116,12 @@ def ragged_of(
     return decode_items(column, items, outer) if outer[-1] == len(items) else None
 
 
+def no_rows(column: Column) -> Ragged:
+    """No rows of a Column."""
+    offsets = tuple(np.zeros(1, np.int64) for _ in range(column.depth))
+    return Ragged(offsets, {m.name: np.zeros(0, m.dtype) for m in column.members})
+
+
 def content_batch(column: Column, ragged: Ragged) -> pa.RecordBatch:
     """The content Piece of a Column: one item per object (depth 0: per event)."""
     items = arrow_items(column, ragged)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from columnservice import wire
-from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part
+from columnservice.delivery.assemble import BrokenPieces, Standing, assemble_part, empty_batch
 from columnservice.delivery.partplan import PartPlan
 from columnservice.delivery.pieces import content_batch, offsets_batch, proof_batch
 from columnservice.delivery.tasks import ColumnWork, MaterialiseTask
@@ -108,3 +108,10 @@ def test_what_is_known_of_the_parents_travels_along():
     told = replace(GOOD, verified=False, unusable_parents=3)
     good = assemble_part(part(), held(), GOOD)[1]
     assert assemble_part(part(), held(), told)[1] != good
+
+
+def test_a_reply_without_rows_has_the_types_of_any_other():
+    some, _ = assemble_part(part(), held(), GOOD)
+    none = empty_batch([X, RHO])
+    assert none.num_rows == 0
+    assert none.schema.equals(some.schema)
