@@ -129,6 +129,7 @@ class Plans:
                 self._drop(whose)
                 self._known[whose] = known
                 self._size += size
+                self._make_room(known)
         return self._cut(known, request)
 
     def _standing(self, request: ColumnRequest) -> _Known | None:
@@ -168,7 +169,7 @@ class Plans:
         return made
 
     def _make_room(self, latest: _Known) -> None:
-        """Forget until the rest is small enough, but nothing of the latest Plan."""
+        """Forget until the rest is small enough, but not what came last."""
         while self._size > MOST_REMEMBERED:
             whose = next(iter(self._known))
             if self._known[whose] is not latest:

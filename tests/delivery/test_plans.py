@@ -115,6 +115,17 @@ def test_rows_that_are_refused_leave_the_rest_worked_out(catalogue):
     assert known.recall(request(10)) is not None
 
 
+def test_rows_that_are_refused_do_not_fill_the_memory(catalogue, monkeypatch):
+    monkeypatch.setattr(plans, "MOST_REMEMBERED", 8)  # two Outlines
+    known = Plans(catalogue)
+    files = [replace(request(11), file=name * 32) for name in "1234"]
+    for asked in files:
+        with pytest.raises(OutOfRange):
+            made(catalogue, known, asked)
+    assert known._size == 8
+    assert known.recall(replace(files[-1], stop=0)) is not None
+
+
 def _another_parent(catalogue):
     catalogue.record_file("far", record(2, LUMIS, columnset=FAR), FAR)
 
