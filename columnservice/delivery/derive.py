@@ -21,12 +21,12 @@ from columnservice.delivery.compute import compute
 from columnservice.delivery.derivation import inputs_of
 from columnservice.delivery.materialise import (
     checked,
-    demand_shapes,
     keep,
     open_take,
     read_columns,
 )
 from columnservice.delivery.pieces import content_batch, offsets_batch, ragged_of
+from columnservice.delivery.shapes import demand_shapes
 from columnservice.delivery.tasks import (
     ColumnWork,
     DerivedWork,

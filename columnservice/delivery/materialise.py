@@ -25,6 +25,7 @@ from columnservice.alignment.takeindex import (
 from columnservice.cache import PieceKey
 from columnservice.delivery.parentrows import ParentRows, read_parents
 from columnservice.delivery.pieces import content_batch, no_rows, offsets_batch, proof_batch
+from columnservice.delivery.shapes import demand_shapes
 from columnservice.delivery.tasks import (
     ColumnWork,
     JoinTask,
@@ -33,7 +34,7 @@ from columnservice.delivery.tasks import (
     MaterialiseTask,
 )
 from columnservice.delivery.tools import Tools, take_path
-from columnservice.errors import CountsMismatch, DamagedFile, FileChanged
+from columnservice.errors import DamagedFile, FileChanged
 from columnservice.formats.format import merge_lumis
 from columnservice.model import Column, FileLocation, LumiRange, Ragged
 from columnservice.reader.progress import tick
@@ -97,28 +98,6 @@ def checked(column: Column, ragged: Ragged, lfn: str) -> Ragged:
     if ragged.depth != column.depth or actual != promised:
         raise DamagedFile(f"{column.name} in {lfn} is not {column.type} as when it was indexed.")
     return ragged
-
-
-def demand_shapes(columns: Mapping[str, tuple[Column, Ragged]], lfn: str) -> dict[str, Ragged]:
-    """One Column's values for each shape.
-
-    Args:
-        columns: by name.
-        lfn: the local File, for the message.
-
-    Raises:
-        CountsMismatch: Columns of one shape hold different numbers of objects.
-    """
-    first: dict[str, tuple[str, Ragged]] = {}
-    for name, (column, ragged) in columns.items():
-        if column.shape is None:
-            continue
-        other, known = first.setdefault(column.shape, (name, ragged))
-        if not np.array_equal(known.offsets[0], ragged.offsets[0]):
-            raise CountsMismatch(
-                f"{other} and {name} hold different numbers of objects in the parents of {lfn}."
-            )
-    return {shape: ragged for shape, (_, ragged) in first.items()}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.alignment.takeindex import TakeIndex
+from columnservice.delivery.shapes import demand_shapes
 from columnservice.delivery.tasks import ColumnWork, MaterialiseTask
 from columnservice.delivery.tools import Tools
 from columnservice.formats import apply, format_named
@@ -115,7 +116,14 @@ def _read_one(
     }
     demands: list[Demand[Made]] = [Demand(key_reads, form.keys)]
     demands += [Demand(reads, partial(_decoded, reads, own)) for reads, own in bundles(recipes)]
-    return read_parts(tools.pool, location, demands, rows, tools.threads, abandoned)
+    wanted = {work.column.name: work.column for work in task.columns}
+
+    def check(made: Sequence[Made]) -> None:
+        """A cache's copy may be wrong although each basket by itself can be read."""
+        values = {n: v for one in made if not isinstance(one, Keys) for n, v in one.items()}
+        demand_shapes({n: (wanted[n], v) for n, v in values.items()}, task.lfn)
+
+    return read_parts(tools.pool, location, demands, rows, tools.threads, abandoned, check)
 
 
 def bundles(

@@ -20,6 +20,7 @@ import uproot
 
 from columnservice.errors import (
     ColumnServiceError,
+    CountsMismatch,
     DamagedFile,
     FileChanged,
     NotAllowed,
@@ -86,13 +87,17 @@ NOT_ROOT = FailureClass(
     "not ROOT", NotRoot, "is not a ROOT file", 0, "origin", "replica",
     NotRoot.default_remedy,
 )  # fmt: skip
+CONTRADICTORY = FailureClass(
+    "contradictory", CountsMismatch, "contradicts itself", 0, "origin", "replica",
+    CountsMismatch.default_remedy,
+)  # fmt: skip
 OTHER = FailureClass(
     "other", Unreachable, "cannot be read", 1, "next", "nothing",
     Unreachable.default_remedy,
 )  # fmt: skip
 
 CLASSES = (
-    DENIED, ABSENT, REFUSED, STALLED, TIMED_OUT, DAMAGED, CHANGED, NOT_ROOT, OTHER,
+    DENIED, ABSENT, REFUSED, STALLED, TIMED_OUT, DAMAGED, CHANGED, NOT_ROOT, CONTRADICTORY, OTHER,
 )  # fmt: skip
 
 # Codes that servers send in brackets (XErrorCode in XRootD's XProtocol.hh), as they were seen to be
@@ -195,8 +200,8 @@ def classify(error: BaseException) -> FailureClass | None:
 
 
 def _class_of_ours(error: ColumnServiceError) -> FailureClass | None:
-    told = (found for found in (DAMAGED, CHANGED, NOT_ROOT) if isinstance(error, found.error))
-    return next(told, None)
+    ours = (DAMAGED, CHANGED, NOT_ROOT, CONTRADICTORY)
+    return next((found for found in ours if isinstance(error, found.error)), None)
 
 
 def _class_of_text(text: str) -> FailureClass | None:

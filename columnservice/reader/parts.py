@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import uproot
@@ -38,6 +38,9 @@ from columnservice.reader.rootfile import OpenTree
 from columnservice.reader.segments import Baskets, cut
 
 T = TypeVar("T")
+
+Check: TypeAlias = Callable[[Sequence[T]], None]
+"""Raises CountsMismatch where things made of the same rows contradict each other."""
 
 MOST_MORE = 2.0
 """How many times as many rows as were asked may be given where they are read anyhow."""
@@ -87,6 +90,10 @@ class ReadParts(Generic[T]):
     source_bytes: int
 
 
+def _unchecked(_: Sequence[Any]) -> None:
+    """Nothing is known that could contradict."""
+
+
 def read_parts(
     pool: FilePool,
     location: FileLocation,
@@ -94,6 +101,7 @@ def read_parts(
     rows: Rows,
     threads: ThreadPoolExecutor | None = None,
     abandoned: threading.Event | None = None,
+    check: Check[T] = _unchecked,
 ) -> ReadParts[T]:
     """Read rows of some branches in parts, from the first replica that serves them all.
 
@@ -105,9 +113,11 @@ def read_parts(
             too, which spares a copy; see ``Part.rows``.
         threads: where parts are decoded; None: in this thread.
         abandoned: when it is set, nobody wants the result any more.
+        check: looks at what all Demands made of the same rows.
 
     Raises:
         FileChanged, FileError, TransportError, NotAllowed: no replica could serve.
+        CountsMismatch: the check found a contradiction, at the origin too.
         Abandoned: nobody wants the result.
         whatever else a Demand raises: at once.
     """
@@ -116,8 +126,8 @@ def read_parts(
         if abandoned is not None and abandoned.is_set():
             raise Abandoned
         if isinstance(opened.tree, NTuple):
-            return _of_ntuple(opened, demands, rows, threads)
-        reading = _Reading[T](opened, demands, rows, threads)
+            return _of_ntuple(opened, demands, rows, threads, check)
+        reading = _Reading[T](opened, demands, rows, threads, check)
         try:
             reading.run(abandoned)
         finally:
@@ -152,6 +162,7 @@ def _of_ntuple(
     demands: Sequence[Demand[T]],
     rows: Rows,
     threads: ThreadPoolExecutor | None,
+    check: Check[T],
 ) -> ReadParts[T]:
     """All rows in one part: pages are found and read axis by axis."""
     reads = list(dict.fromkeys(read for demand in demands for read in demand.reads))
@@ -166,6 +177,7 @@ def _of_ntuple(
         made = tuple(future.result() for future in futures)
     finally:
         give_up(futures)
+    check(made)
     return ReadParts((Part(rows, made),), opened.url, source_bytes)
 
 
@@ -187,8 +199,10 @@ class _Reading(Generic[T]):
         demands: Sequence[Demand[T]],
         rows: Rows,
         threads: ThreadPoolExecutor | None,
+        check: Check[T],
     ) -> None:
         self._demands, self._threads, self._source = demands, threads, opened.source
+        self._check = check
         reads = dict.fromkeys(read for demand in demands for read in demand.reads)
         self._branches = branches_of(opened, reads, rows)
         leaves = [leaf for branch in self._branches.values() for leaf in leaves_of(branch)]
@@ -230,6 +244,7 @@ class _Reading(Generic[T]):
         first = self._begun[0]
         made = tuple(future.result() for future in first.futures)
         self._begun.popleft()
+        self._check(made)
         self.parts.append(Part(first.rows, made))
         self._source.drop(first.ranges)
 

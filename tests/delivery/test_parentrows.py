@@ -4,8 +4,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import awkward as ak
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ from columnservice.alignment.takeindex import TakeIndex
 from columnservice.delivery import parentrows
 from columnservice.delivery.parentrows import bundles, read_parents
 from columnservice.delivery.tools import Tools
-from columnservice.errors import NotAllowed
+from columnservice.errors import CountsMismatch, NotAllowed
 from columnservice.model import BranchRead, Recipe
 from columnservice.reader import FilePool, parts
 from tests.delivery.test_materialise import location_of, task_of
@@ -82,6 +84,31 @@ def test_rows_of_several_parents_in_several_parts_are_found_again(tmp_path, monk
         offsets = values["Muon_pt"].offsets[0]
         own = values["Muon_pt"].values[offsets[row] : offsets[row + 1]].tolist()
         assert own == muons[take.row[n]]
+
+
+def test_a_copy_whose_columns_hold_different_numbers_of_objects_is_read_at_the_origin(tmp_path):
+    """As when a cache holds wrong bytes of a basket that is not compressed: no checksum tells."""
+    muons = [[float(e)] * (e % 3) for e in range(100)]
+    good = write_nano(tmp_path / "good.root", KEYS, np.zeros(100, "f4"), muons, extra=True)
+    location, columns = location_of(good)
+    bad = tmp_path / "bad.root"
+    with uproot.open({good: "Events"}) as tree, uproot.recreate(bad) as file:
+        arrays = {
+            name: tree[name].array() for name in tree.keys(filter_name=lambda name: name != "nMuon")
+        }
+        # Each list has a counter of its own here, and that of the second one is another.
+        arrays["Muon_zeta"] = arrays["Muon_zeta"][np.r_[99, :99]]
+        file.mktree("Events", {name: ak.type(array).content for name, array in arrays.items()})
+        file["Events"].extend(arrays)
+    task = task_of(location, columns["Muon_pt"], columns["Muon_zeta"])
+    copied = replace(location, replicas=(str(bad), *location.replicas), identity=None)
+    tools = Tools(FilePool(4), None, tmp_path, None, None)  # type: ignore[arg-type]
+    found = read_parents(tools, replace(task, parents=(copied,)), index([0] * 100, range(100)))
+    assert found.source_bytes.keys() == set(location.replicas)
+    assert found.columns[0]["Muon_zeta"].values.tolist() == [e for own in muons for e in own]
+    only = replace(task, parents=(replace(copied, replicas=(str(bad),)),))
+    with pytest.raises(CountsMismatch, match="Muon_pt and Muon_zeta hold different numbers"):
+        read_parents(tools, only, index([0] * 100, range(100)))
 
 
 def test_the_first_error_ends_the_reading_of_other_parents(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from columnservice.errors import DamagedFile, UnsupportedColumn
+from columnservice.errors import CountsMismatch, DamagedFile, UnsupportedColumn
 from columnservice.model import BranchRead, FileLocation
 from columnservice.reader import Demand, FilePool, heldreads, parts, read_parts
 from columnservice.reader.heldreads import Abandoned, Window
@@ -134,6 +134,27 @@ def test_nothing_is_under_way_while_the_error_of_a_demand_is_looked_at(
     assert held.value.__traceback__ is not None
     assert window._under_way_bytes == 0
     assert sum(lost) > 0  # so much was under way when it failed
+
+
+def alike(made):
+    """The last number is that of the last row."""
+    numbers = made[0].values
+    if numbers[-1] > EVENTS - 1:
+        raise CountsMismatch("numbers and rows contradict each other.")
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_copy_that_contradicts_itself_is_read_at_the_origin(tmp_path, threads, threaded):
+    bad, good = (str(write(tmp_path / f"{wrong}.root", wrong)) for wrong in (1, 0))
+    rows, pool = np.arange(EVENTS), FilePool()
+    copied = FileLocation("parts", (bad, good), "Events")
+    args = DEMANDS, rows, threads if threaded else None, None, alike
+    found = read_parts(pool, copied, *args)
+    assert found.url == good
+    assert found.parts[-1].made[0].values[-1] == EVENTS - 1
+    alone = FileLocation("parts", (bad,), "Events")
+    with pytest.raises(CountsMismatch, match="contradict each other"):
+        read_parts(pool, alone, *args)
 
 
 def test_an_error_of_a_demand_says_nothing_of_an_rntuple_either(tmp_path, threads):
