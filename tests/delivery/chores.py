@@ -98,7 +98,7 @@ def late_imports(name: str, local: str, parent: str) -> list[str]:
     import sys
 
     from columnservice.catalogue.indexing import index_file
-    from columnservice.delivery import materialise, plan, workshop
+    from columnservice.delivery import materialise, outline, workshop
     from columnservice.delivery.check import check
     from columnservice.delivery.tasks import CheckTask, ColumnWork, MaterialiseTask
     from columnservice.model import Dataset, Partition
@@ -107,8 +107,8 @@ def late_imports(name: str, local: str, parent: str) -> list[str]:
     tools, before = workshop.tools(), set(sys.modules)
     above, layout = index_file(parent, "miniaod", {})
     mine, own = index_file(local, "nanoaod", {})
-    parents = plan.Parents((above,), (location_of(above, {}),), "0" * 32)
-    join, keys = plan.join_task(
+    parents = outline.Parents((above,), (location_of(above, {}),), "0" * 32)
+    join, keys = outline.join_task(
         Dataset("n", "nanoaod", "m"), Dataset("m", "miniaod"), parents, location_of(mine, {})
     )
     for key in keys:

@@ -18,7 +18,7 @@ from columnservice.cache.pieces import PieceCache
 from columnservice.catalogue.columns import merged
 from columnservice.catalogue.derived import derived_columns
 from columnservice.catalogue.indexing import index_file
-from columnservice.delivery import check, derivation, derive, materialise as m, plan, tasks
+from columnservice.delivery import check, derivation, derive, materialise as m, outline, tasks
 from columnservice.formats import compile_kernels
 from columnservice.model import Dataset, Partition
 from columnservice.reader import FilePool, location_of
@@ -30,8 +30,8 @@ event.register("numba:compile", recorder)
 mini, layout = index_file(str(parent), "miniaod", {})
 nano, own = index_file(str(local), "nanoaod", {})
 tools = m.Tools(FilePool(), PieceCache(home / "cache", 10**10), home / "indexes")
-parents = plan.Parents((mini,), (location_of(mini, {}),), "0" * 32)
-join, keys = plan.join_task(
+parents = outline.Parents((mini,), (location_of(mini, {}),), "0" * 32)
+join, keys = outline.join_task(
     Dataset("n", "nanoaod", "m"), Dataset("m", "miniaod"), parents, location_of(nano, {})
 )
 for key in keys:
