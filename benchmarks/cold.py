@@ -21,6 +21,7 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 
+from benchmarks import rdataframe
 from benchmarks.measure import Options, Row, Side, compare, row_of, timed
 from benchmarks.peers import Way, ways
 from benchmarks.scripts import bare, script
@@ -235,10 +236,17 @@ def _script(options: Options, name: str, made: World, local: Path, dataset: str)
         run = partial(script, way, local, COLUMNS, by_runs=by_runs)
         return Side(run, counted=way.counted and not by_runs)
 
+    def same(mine: Any, other: Any) -> bool:
+        return agrees(mine, other.arrays() if isinstance(other, rdataframe.Read) else other)
+
     ours = _cold(made, local, dataset, known=False)
     with ExitStack() as stack:
         found = ways(made.urls, stack)
         peers = {kind: side(way) for kind, way in found.items()}
+        root = rdataframe.started(stack, options.scratch)
+        if root is not None:
+            read = partial(rdataframe.script, root, local, made.urls, COLUMNS)
+            peers["RDataFrame with an indexed friend"] = Side(read)
         if dataset == SKIM:
             peers |= {
                 f"{kind} of needed entries": side(way, by_runs=True)
@@ -246,4 +254,12 @@ def _script(options: Options, name: str, made: World, local: Path, dataset: str)
                 if way.counted
             }
         size_bytes = _input_bytes(made.pair, COLUMNS)
-        return compare(options, name, ours, peers, same=agrees, input_bytes=size_bytes)
+        return compare(
+            options,
+            name,
+            ours,
+            peers,
+            same=same,
+            input_bytes=size_bytes,
+            note="" if root is not None else f"no RDataFrame: {rdataframe.SETTING} names none",
+        )
