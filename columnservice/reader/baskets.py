@@ -161,9 +161,20 @@ def _layouts(
         )
         if len(array) != stop - start:
             raise ValueError(f"{branch.name} gave {len(array)} of {stop - start} rows.")
+        _demand_lists(array.layout, branch.name)
         layouts.append(array.layout)
         tick()
     return layouts
+
+
+def _demand_lists(layout: ak.contents.Content, name: str) -> None:
+    """Wrong bytes may pass for where lists begin: ZSTD and no compression have no checksum."""
+    if not isinstance(layout, ak.contents.ListOffsetArray):
+        return
+    offsets = np.asarray(layout.offsets)
+    within = offsets[0] >= 0 and offsets[-1] <= len(layout.content)
+    if not within or np.any(offsets[1:] < offsets[:-1]):
+        raise ValueError(f"{name} has lists that end before they begin.")
 
 
 def _read_open(
