@@ -142,7 +142,7 @@ def read_branch(branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, thre
     interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
     content = interpretation.content if isinstance(interpretation, AsJagged) else interpretation
     with nullcontext() if isinstance(content, AsDtype) else _MAKING_CLASSES:
-        layouts = _layouts(branch, interpretation, windows, threads)
+        layouts = _layouts(branch, _lists(interpretation), windows, threads)
     return _gather(layouts, windows, rows)
 
 
@@ -161,20 +161,35 @@ def _layouts(
         )
         if len(array) != stop - start:
             raise ValueError(f"{branch.name} gave {len(array)} of {stop - start} rows.")
-        _demand_lists(array.layout, branch.name)
         layouts.append(array.layout)
         tick()
     return layouts
 
 
-def _demand_lists(layout: ak.contents.Content, name: str) -> None:
-    """Wrong bytes may pass for where lists begin: ZSTD and no compression have no checksum."""
-    if not isinstance(layout, ak.contents.ListOffsetArray):
-        return
-    offsets = np.asarray(layout.offsets)
-    within = offsets[0] >= 0 and offsets[-1] <= len(layout.content)
-    if not within or np.any(offsets[1:] < offsets[:-1]):
-        raise ValueError(f"{name} has lists that end before they begin.")
+class _Lists(AsJagged):  # type: ignore[misc]
+    """Numbers in lists, of which each basket says where they begin.
+
+    Wrong bytes may pass for that: ZSTD has no checksum, nor has what is not compressed.
+    """
+
+    def basket_array(
+        self, data: Any, byte_offsets: Any, basket: Any, branch: Any, *rest: Any
+    ) -> Any:
+        """As uproot makes it, if all lists lie within the basket, one behind the other."""
+        made = super().basket_array(data, byte_offsets, basket, branch, *rest)
+        offsets = np.asarray(made.offsets)
+        within = not len(offsets) or (offsets[0] >= 0 and offsets[-1] <= len(made.content))
+        if not within or np.any(offsets[1:] < offsets[:-1]):
+            raise ValueError(f"{branch.name} has lists that end before they begin.")
+        return made
+
+
+def _lists(interpretation: Any) -> Any:
+    """How a branch is read, with a look at its lists."""
+    if type(interpretation) is not AsJagged:
+        return interpretation
+    told = interpretation
+    return _Lists(told.content, told.header_bytes, told.typename, told.original)
 
 
 def _read_open(

@@ -128,8 +128,11 @@ def test_coalesced_ranges_cover_all_and_read_no_hole_wider_than_the_gap(ranges, 
     assert not any(all(h + k in holes for k in range(gap + 1)) for h in holes)
 
 
-@pytest.mark.parametrize("wrong", [b"\xa5" * 4, b"\x7f" * 4, b"\x00" * 4])
-def test_wrong_bytes_in_the_places_of_lists_are_damage(tmp_path, wrong):
+@pytest.mark.parametrize(
+    ("first", "wrong"),
+    [(50, b"\xa5" * 4), (50, b"\x7f" * 4), (50, b"\x00" * 4), (101, b"\xa5" * 404)],
+)
+def test_wrong_bytes_in_the_places_of_lists_are_damage(tmp_path, first, wrong):
     """They would be numbers of objects that nobody checks, where nothing is compressed."""
     lists = ak.Array([[float(n)] * 3 for n in range(100)])
     good, bad = tmp_path / "good.root", tmp_path / "bad.root"
@@ -139,9 +142,9 @@ def test_wrong_bytes_in_the_places_of_lists_are_damage(tmp_path, wrong):
     content = bytearray(good.read_bytes())
     with uproot.open({good: "Events"}) as tree:
         stop = int(tree["x"].member("fBasketSeek")[0]) + int(tree["x"].member("fBasketBytes")[0])
-    at = stop - 4 * 50
+    at = stop - 4 * first
     assert content[at : at + 4] not in (b"\0" * 4, wrong)
-    content[at : at + 4] = wrong
+    content[at : at + len(wrong)] = wrong
     bad.write_bytes(content)
     reads, rows, pool = (BranchRead("x"),), np.arange(100), FilePool()
     with pytest.raises(DamagedFile, match="end before they begin"):
