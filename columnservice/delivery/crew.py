@@ -65,7 +65,9 @@ class Crew:
             Unavailable: none can be had, or the service ends.
         """
         with self._changed:
-            while (process := next((p for p in self._idle if not p.quiet()), None)) is None:
+            while (
+                process := next((p for p in reversed(self._idle) if not p.quiet()), None)
+            ) is None:
                 if self._stopping.is_set():
                     raise Unavailable("The service is shutting down.")
                 if self.failing:

@@ -81,6 +81,13 @@ def test_no_task_has_to_wait_for_libraries_to_load(tmp_path):
     assert heavy <= {"mmap", "encodings"}
 
 
+def test_the_process_that_worked_last_is_given_the_next_task(team):
+    """Its files are open, and its memory is its own already."""
+    workers, _ = team
+    pids = [workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS) for _ in range(6)]
+    assert len(set(pids)) == 1
+
+
 def test_what_a_task_raises_reaches_its_caller_and_costs_no_process(team):
     workers, metrics = team
     before = count(metrics, "columnservice_worker_deaths")
