@@ -21,7 +21,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
+from columnservice.client.buffers import BUFFERS
 
 MOST_KEPT = 8
 """Connections to one origin that are kept while nobody uses them."""
@@ -118,7 +118,7 @@ class Connection:
         if here >= size_bytes:
             # More than was told is part of no answer: only is_quiet() may be trusted after that.
             return bytes(self._first[at : at + size_bytes]), here == size_bytes
-        content = _place(size_bytes)
+        content = BUFFERS.place(size_bytes)
         content[:here] = memoryview(self._first)[at:stop]
         return _filled(content, here, self._socket)
 
@@ -130,7 +130,7 @@ class Connection:
             response.begin()
             size_bytes = _length(response.getheader("Content-Length", "")) or 0
             if size_bytes >= _LARGE_BYTES and not response.chunked:
-                content, whole = _filled(_place(size_bytes), 0, response)
+                content, whole = _filled(BUFFERS.place(size_bytes), 0, response)
             else:
                 content, whole = _joined(response)
             self.reusable = whole and not response.will_close
@@ -185,11 +185,6 @@ class _Rest(io.RawIOBase):
         count = min(len(view), len(self._begun))
         view[:count], self._begun = self._begun[:count], self._begun[count:]
         return count
-
-
-def _place(size_bytes: int) -> memoryview:
-    """Where a body stays. NumPy asks for large pages, which spares a page fault for every 4 kB."""
-    return np.empty(size_bytes, np.uint8).data
 
 
 def _filled(content: memoryview, at: int, source: socket.socket | HTTPResponse) -> Body:
