@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from columnservice.alignment.kernels import (
-    copy_runs,
     count_runs,
     find_items,
     find_runs,
     place_counts,
 )
+from columnservice.formats.moving import copy_runs
 from columnservice.model import Offsets, Ragged
 
 Rows = NDArray[np.int64]

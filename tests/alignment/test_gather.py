@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from columnservice.alignment.gather import gather
 from columnservice.alignment.kernels import (
-    copy_runs,
     count_runs,
     find_items,
     find_runs,
@@ -137,17 +136,3 @@ def test_place_counts_and_find_items_equal_their_numpy_twins(lists, first, rows)
     source, target, count = np.empty((3, 1), np.int64)
     find_items(offsets, *run, np.array([7]), source, target, count)
     assert (source[0], target[0], count[0]) == (offsets[first], 7, expected.sum())
-
-
-@given(
-    items=st.integers(0, 40),
-    shift=st.integers(0, 9),
-    dtype=st.sampled_from(["uint8", "bool", "int16", "float32", "float64"]),
-)
-def test_copy_runs_equals_slices_for_short_and_long_runs(items, shift, dtype):
-    content = np.arange(50).astype(dtype)
-    out = np.zeros(60, dtype)
-    copy_runs(content, np.array([shift]), np.array([shift + 3]), np.array([items]), out)
-    expected = np.zeros(60, dtype)
-    expected[shift + 3 : shift + 3 + items] = content[shift : shift + items]
-    assert np.array_equal(out, expected)
