@@ -27,6 +27,7 @@ from columnservice.formats.ragged import ragged_from_layout
 from columnservice.model import BranchRead, FileLocation, Ragged
 from columnservice.reader.fields import read_fields
 from columnservice.reader.heldreads import ByteRange
+from columnservice.reader.numbers import numbers_of, read_numbers
 from columnservice.reader.pool import FilePool
 from columnservice.reader.progress import tick
 from columnservice.reader.rootfile import OpenTree
@@ -129,20 +130,24 @@ def _gather(layouts: Sequence[ak.contents.Content], windows: Sequence[Run], rows
     return found
 
 
-def read_branch(branch: Any, raw: bool, windows: Sequence[Run], rows: Rows, threads: Any) -> Ragged:
-    """Rows of one branch out of the windows that hold them.
+def read_branch(branch: Any, raw: bool, rows: Rows, threads: Any) -> Ragged:
+    """Rows of one branch.
 
     Args:
         branch: of uproot.
         raw: whether its bytes are wanted as they are.
-        windows: runs of rows that are read.
-        rows: those that are wanted, within the windows.
+        rows: int64, sorted, unique, within the branch.
         threads: an executor, where baskets are decompressed.
     """
     interpretation = AsJagged(AsDtype("u1")) if raw else branch.interpretation
-    content = interpretation.content if isinstance(interpretation, AsJagged) else interpretation
-    with nullcontext() if isinstance(content, AsDtype) else _MAKING_CLASSES:
-        layouts = _layouts(branch, _lists(interpretation), windows, threads)
+    kind = numbers_of(interpretation)
+    if kind is not None and not branch.branches:
+        found = read_numbers(branch, kind, rows, threads)
+        if found is not None:
+            return found
+    windows = windows_of(branch, rows)
+    with nullcontext() if kind is not None else _MAKING_CLASSES:
+        layouts = _layouts(branch, interpretation, windows, threads)
     return _gather(layouts, windows, rows)
 
 
@@ -166,32 +171,6 @@ def _layouts(
     return layouts
 
 
-class _Lists(AsJagged):  # type: ignore[misc]
-    """Numbers in lists, of which each basket says where they begin.
-
-    Wrong bytes may pass for that: ZSTD has no checksum, nor has what is not compressed.
-    """
-
-    def basket_array(
-        self, data: Any, byte_offsets: Any, basket: Any, branch: Any, *rest: Any
-    ) -> Any:
-        """As uproot makes it, if all lists lie within the basket, one behind the other."""
-        made = super().basket_array(data, byte_offsets, basket, branch, *rest)
-        offsets = np.asarray(made.offsets)
-        within = not len(offsets) or (offsets[0] >= 0 and offsets[-1] <= len(made.content))
-        if not within or np.any(offsets[1:] < offsets[:-1]):
-            raise ValueError(f"{branch.name} has lists that end before they begin.")
-        return made
-
-
-def _lists(interpretation: Any) -> Any:
-    """How a branch is read, with a look at its lists."""
-    if type(interpretation) is not AsJagged:
-        return interpretation
-    told = interpretation
-    return _Lists(told.content, told.header_bytes, told.typename, told.original)
-
-
 def _read_open(
     opened: OpenTree, reads: Sequence[BranchRead], rows: Rows, threads: Any
 ) -> tuple[tuple[Ragged, ...], int]:
@@ -202,8 +181,7 @@ def _read_open(
     source_bytes = source.hold(ranges_of(branches.values(), rows))
     try:
         found = {
-            read: read_branch(branch, read.raw, windows_of(branch, rows), rows, threads)
-            for read, branch in branches.items()
+            read: read_branch(branch, read.raw, rows, threads) for read, branch in branches.items()
         }
     finally:
         source.release()

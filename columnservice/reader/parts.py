@@ -23,13 +23,11 @@ from columnservice.formats.ntuple import NTuple
 from columnservice.model import BranchRead, FileLocation, Ragged
 from columnservice.reader.baskets import (
     Rows,
-    Run,
     branches_of,
     leaves_of,
     ranges_of,
     read_branch,
     read_ntuple,
-    windows_of,
 )
 from columnservice.reader.futures import give_up, submit
 from columnservice.reader.heldreads import Abandoned
@@ -42,8 +40,6 @@ T = TypeVar("T")
 Check: TypeAlias = Callable[[Sequence[T]], None]
 """Raises CountsMismatch where things made of the same rows contradict each other."""
 
-MOST_MORE = 2.0
-"""How many times as many rows as were asked may be given where they are read anyhow."""
 MOST_DECODING = 4
 """Segments that may wait to be decoded: what comes faster than that waits on its server."""
 
@@ -67,7 +63,7 @@ class Part(Generic[T]):
     """A segment of the rows.
 
     Attributes:
-        rows: int64, sorted, unique: those that were asked, or more.
+        rows: int64, sorted, unique: some of those that were asked.
         made: of each Demand, for these rows.
     """
 
@@ -109,8 +105,7 @@ def read_parts(
         pool: open files; no other thread reads this file meanwhile.
         location: which file.
         demands: what is needed; a branch that several share is read once for each.
-        rows: int64, sorted, unique, within the tree. Where others are read anyhow they may be given
-            too, which spares a copy; see ``Part.rows``.
+        rows: int64, sorted, unique, within the tree.
         threads: where parts are decoded; None: in this thread.
         abandoned: when it is set, nobody wants the result any more.
         check: looks at what all Demands made of the same rows.
@@ -225,20 +220,16 @@ class _Reading(Generic[T]):
             self._finish_first()
 
     def _begin(self, rows: Rows, ranges: list[tuple[int, int]]) -> None:
-        windows = {read: windows_of(branch, rows) for read, branch in self._branches.items()}
-        given = _all_rows(list(windows.values()), rows)
-
         def work(demand: Demand[T]) -> T:
             # In this very thread: its fellows may all be waiting here.
             inside = uproot.source.futures.TrivialExecutor()
             arrays = [
-                read_branch(self._branches[read], read.raw, windows[read], given, inside)
-                for read in demand.reads
+                read_branch(self._branches[read], read.raw, rows, inside) for read in demand.reads
             ]
             return _make(demand, arrays)
 
         futures = [submit(self._threads, work, demand) for demand in self._demands]
-        self._begun.append(_Segment(given, ranges, futures))
+        self._begun.append(_Segment(rows, ranges, futures))
 
     def _finish_first(self) -> None:
         first = self._begun[0]
@@ -257,12 +248,3 @@ class _Reading(Generic[T]):
 def _baskets(leaf: Any) -> Baskets:
     offsets = np.asarray(leaf.entry_offsets, np.int64)
     return Baskets(offsets, np.asarray(leaf.member("fBasketBytes"))[: len(offsets) - 1])
-
-
-def _all_rows(windows: Sequence[Sequence[Run]], rows: Rows) -> Rows:
-    """The rows of the windows, if all branches have the same ones; else those that were asked."""
-    first = windows[0]
-    read = sum(stop - start for start, stop in first)
-    if read > MOST_MORE * len(rows) or any(other != first for other in windows):
-        return rows
-    return np.concatenate([np.arange(start, stop) for start, stop in first])
