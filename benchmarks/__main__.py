@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -99,6 +100,12 @@ def main(words: Sequence[str] | None = None) -> int:
         for room in registry.ROOMS:
             targets = chosen.get(room.module, ())
             if not targets:
+                continue
+            if room.needs and room.needs not in os.environ:
+                names = ", ".join(target.name for target in targets)
+                told_why = f"[dim]{names}: not measured, {room.needs} is not set[/]"
+                console.print(told_why, highlight=False, soft_wrap=True)
+                progress.advance(bar, len(targets))
                 continue
             progress.update(bar, description=room.module)
             try:

@@ -47,7 +47,7 @@ class World:
         service: its client.
         urls: of the parents, where a user who knows of no service would read them.
         home: where the service keeps its state.
-        relay: between the service and the XCache; None without storage.
+        relay: between readers and the XCache; None where there is none.
     """
 
     pair: Pair
@@ -95,7 +95,7 @@ def world(
     sample: Sample,
     *,
     remote: bool = False,
-    delay_seconds: float = 0.0,
+    delay_seconds: float | None = None,
     pair: Pair | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[World]:
@@ -104,9 +104,10 @@ def world(
     Args:
         folder: an existing empty directory.
         sample: what to generate.
-        remote: whether the parents stand behind a real origin, a real XCache and a counting relay;
-            else they are local files.
-        delay_seconds: one way between reader and XCache.
+        remote: whether the parents stand behind a real origin and a real XCache; else they are
+            local files.
+        delay_seconds: one way between reader and XCache, through a relay that counts bytes and
+            takes some of the processor for it; None: no relay stands between them.
         pair: files that were made before; their parents are linked.
         settings: more of the service's, by name of the environment variable.
     """
@@ -128,12 +129,15 @@ def world(
             xcache = XrootdServer(origin=origin.address)
             stack.callback(xcache.close)
             xcache.start()
-            relay = stack.enter_context(Relay(xcache.port, delay_seconds))
+            nearest = xcache.address
+            if delay_seconds is not None:
+                relay = stack.enter_context(Relay(xcache.port, delay_seconds))
+                nearest = relay.address
             registered = tuple(origin.url(p.name) for p in pair.parents)
-            urls = tuple(f"root://{relay.address}//store/{p.name}" for p in pair.parents)
+            urls = tuple(f"root://{nearest}//store/{p.name}" for p in pair.parents)
             told |= {
                 "allowed_hosts": [origin.address],
-                "xcaches": {f"root://{origin.address}": f"root://{relay.address}"},
+                "xcaches": {f"root://{origin.address}": f"root://{nearest}"},
             }
         environment = {f"COLUMNSERVICE_{k.upper()}": json.dumps(v) for k, v in told.items()}
         url = _serve(stack, folder, environment | dict(settings or {}))
