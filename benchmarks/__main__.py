@@ -101,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> int:
             targets = chosen.get(room.module, ())
             if not targets:
                 continue
-            if room.needs and room.needs not in os.environ:
+            if room.needs and not os.environ.get(room.needs):
                 names = ", ".join(target.name for target in targets)
                 told_why = f"[dim]{names}: not measured, {room.needs} is not set[/]"
                 console.print(told_why, highlight=False, soft_wrap=True)

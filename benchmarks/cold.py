@@ -227,7 +227,7 @@ def _bytes(options: Options, made: World, skim: Skim) -> Row:
         input_bytes=needed,
         seconds=took,
         peer_seconds=took,
-        note="a ratio of bytes",
+        note="a ratio of bytes; seconds at 50 ms",
     )
 
 
@@ -254,4 +254,5 @@ def _script(options: Options, name: str, made: World, local: Path, dataset: str)
             peers,
             same=agrees,
             input_bytes=input_bytes(made.pair, COLUMNS),
+            note="RDataFrame: see rdataframe/*",
         )

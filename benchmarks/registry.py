@@ -80,12 +80,12 @@ ROOMS = (
             Target("user-script/skim", 3.0),
             Target("user-script/whole", 1.1),
         ),
-        {"cold_events": Size(16_000, 400, "events of a cold file, 60 kB each in the parents")},
+        {"cold_events": Size(20_000, 400, "events of a cold file, 60 kB each in the parents")},
     ),
     Room(
         "benchmarks.friends",
         (Target("rdataframe/skim", 1.0), Target("rdataframe/whole", 1.0)),
-        {"friends_events": Size(16_000, 400, "events of an RDataFrame, 60 kB each in the parents")},
+        {"friends_events": Size(20_000, 400, "events of an RDataFrame, 60 kB each in the parents")},
         needs="COLUMNSERVICE_BENCH_ROOT",
     ),
     Room(

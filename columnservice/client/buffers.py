@@ -2,8 +2,8 @@
 
 A process that goes through its events chunk by chunk needs a buffer like the last one each time,
 and new memory costs more than the copy into it: the system clears each page first, and on a virtual
-machine may have to ask its host for it. What nobody uses may be taken by the system at any time, so
-that it costs others nothing. Knows sizes; nothing of what is put there.
+machine may have to ask its host for it. The system may take what nobody uses whenever it is short
+of memory; until then it counts as this process's. Knows sizes; nothing of what is put there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,8 @@ LEAST_BYTES = 1 << 20
 """Smaller ones are left to the C library, which keeps them itself."""
 MOST_KEPT_BYTES = 512_000_000
 """What is kept unused."""
-_MOST_SHARE = 2
-"""A buffer serves what is not smaller than one part in so many of it."""
-
-
-class _Lent(np.ndarray):
-    """A view of a buffer: when nothing refers to it any more, the buffer is free again."""
+_MOST_TIMES = 2
+"""A buffer serves what takes at least one part in so many of it."""
 
 
 class Buffers:
@@ -35,14 +31,15 @@ class Buffers:
 
     def __init__(self, most_kept_bytes: int = MOST_KEPT_BYTES) -> None:
         self._most_kept_bytes = most_kept_bytes
-        # Buffers come back whenever the last reference goes, in whatever a thread is doing then,
-        # so nothing here may wait for a lock: single steps of a deque cannot be torn apart.
+        # Buffers come back whenever the last reference goes, in whatever a thread is doing then, so
+        # nothing here may wait for a lock. Single methods of a deque cannot be interrupted; going
+        # through it can.
         self._kept: deque[mmap.mmap] = deque()
 
     @property
     def kept_bytes(self) -> int:
         """What is kept unused."""
-        return sum(map(len, tuple(self._kept)))
+        return sum(map(len, self._kept.copy()))
 
     def place(self, size_bytes: int) -> memoryview:
         """Memory of this size with any bytes in it, until nothing refers to it or a part of it.
@@ -53,12 +50,15 @@ class Buffers:
         if size_bytes < LEAST_BYTES:
             return np.empty(size_bytes, np.uint8).data
         buffer = self._take(size_bytes) or _made(size_bytes)
-        lent = np.frombuffer(buffer, np.uint8, size_bytes).view(_Lent)
+        # No class of our own: the garbage collector would see it, and could call it dead before
+        # what refers to it has been finalised, perhaps for another life.
+        lent = np.frombuffer(buffer, np.uint8, size_bytes)
         weakref.finalize(lent, self._give_back, buffer).atexit = False
         return lent.data
 
     def _take(self, size_bytes: int) -> mmap.mmap | None:
-        fitting = [b for b in tuple(self._kept) if size_bytes <= len(b) <= _MOST_SHARE * size_bytes]
+        kept = self._kept.copy()
+        fitting = [b for b in kept if size_bytes <= len(b) <= _MOST_TIMES * size_bytes]
         for buffer in sorted(fitting, key=len):
             try:
                 self._kept.remove(buffer)
@@ -68,10 +68,8 @@ class Buffers:
         return None
 
     def _give_back(self, buffer: mmap.mmap) -> None:
-        if len(buffer) > self._most_kept_bytes:
+        if len(buffer) > self._most_kept_bytes or not _advised(buffer, "MADV_FREE"):
             return
-        if hasattr(mmap, "MADV_FREE"):
-            buffer.madvise(mmap.MADV_FREE)
         self._kept.append(buffer)
         while self.kept_bytes > self._most_kept_bytes:
             try:
@@ -86,9 +84,20 @@ def _made(size_bytes: int) -> mmap.mmap:
         made = mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(str(error)) from None
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        made.madvise(mmap.MADV_HUGEPAGE)
+    _advised(made, "MADV_HUGEPAGE")
     return made
+
+
+def _advised(buffer: mmap.mmap, advice: str) -> bool:
+    """Tell the system what is meant to happen to memory; returns whether it understands."""
+    number = getattr(mmap, advice, None)
+    if number is None:
+        return False
+    try:
+        buffer.madvise(number)
+    except OSError:  # Python knows the word, but not this system
+        return False
+    return True
 
 
 BUFFERS = Buffers()

@@ -59,7 +59,7 @@ class Crew:
         return self._failed_starts >= HOPELESS_STARTS
 
     def borrow(self) -> WorkerProcess:
-        """A warm idle process; waits for one.
+        """A warm idle process, that which worked last if it may; waits for one.
 
         Raises:
             Unavailable: none can be had, or the service ends.
@@ -77,11 +77,17 @@ class Crew:
             self._lent.append(process)
             return process
 
-    def give_back(self, process: WorkerProcess) -> None:
-        """A process that may be lent again."""
+    def give_back(self, process: WorkerProcess, at_once: bool = True) -> None:
+        """A process that may be lent again.
+
+        Args:
+            process: which.
+            at_once: before the others, since its files are open and its memory is its own; else
+                behind them, because something may be wrong with it.
+        """
         with self._changed:
             self._lent.remove(process)
-            self._idle.append(process)
+            self._idle.insert(len(self._idle) if at_once else 0, process)
             self._changed.notify_all()
 
     def end(self, process: WorkerProcess) -> None:
@@ -126,7 +132,7 @@ class Crew:
             if process.alive() and process.pulse.ready:
                 with self._changed:
                     self._loading.remove(process)
-                    self._idle.append(process)
+                    self._idle.insert(0, process)
                     self._changed.notify_all()
                 self._failed_starts, self._was_ready = 0, True
             elif not process.alive() or process.age.seconds() > LOADING_SECONDS:

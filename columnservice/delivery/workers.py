@@ -29,7 +29,7 @@ from columnservice.delivery.troubled import (
     servers_of,
 )
 from columnservice.delivery.workshop import WorkerSettings
-from columnservice.errors import Unavailable, Unreachable
+from columnservice.errors import ColumnServiceError, Unavailable, Unreachable
 from columnservice.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,10 @@ class Workers:
             self._metrics.worker_died()
             guilty = process.pulse.begun > before and not process.template_is_gone()
             raise _Died(begun=guilty) from None
-        self._crew.give_back(process)
+        if isinstance(error, SystemExit):  # it was told to end before this thread looked
+            self._crew.end(process)
+            raise _shutting_down()
+        self._crew.give_back(process, error is None or isinstance(error, ColumnServiceError))
         return future.result()
 
     def _watch(self, future: Future[Any], process: WorkerProcess, about: str) -> None:

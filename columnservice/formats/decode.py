@@ -66,7 +66,7 @@ def apply(recipe: Recipe, inputs: Sequence[Ragged]) -> Ragged:
 
 def compile_kernels() -> None:
     """Make sure that every Numba kernel is compiled, by importing them (from cache if it can)."""
-    for name in ("kernels", "memberwise", "walks", "pointerwalk"):
+    for name in ("kernels", "memberwise", "moving", "walks", "pointerwalk"):
         import_module(f"columnservice.formats.{name}")
 
 

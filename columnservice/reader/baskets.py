@@ -146,8 +146,9 @@ def read_branch(branch: Any, raw: bool, rows: Rows, threads: Any) -> Ragged:
         if found is not None:
             return found
     windows = windows_of(branch, rows)
-    with nullcontext() if kind is not None else _MAKING_CLASSES:
-        layouts = _layouts(branch, interpretation, windows, threads)
+    content = interpretation.content if isinstance(interpretation, AsJagged) else interpretation
+    with nullcontext() if isinstance(content, AsDtype) else _MAKING_CLASSES:
+        layouts = _layouts(branch, _lists(interpretation), windows, threads)
     return _gather(layouts, windows, rows)
 
 
@@ -169,6 +170,32 @@ def _layouts(
         layouts.append(array.layout)
         tick()
     return layouts
+
+
+class _Lists(AsJagged):  # type: ignore[misc]
+    """What is no plain number in lists, or lists that leave it to a counter how long they are.
+
+    Wrong bytes may pass for that: ZSTD has no checksum, nor has what is not compressed.
+    """
+
+    def basket_array(
+        self, data: Any, byte_offsets: Any, basket: Any, branch: Any, *rest: Any
+    ) -> Any:
+        """As uproot makes it, if all lists lie within the basket, one behind the other."""
+        made = super().basket_array(data, byte_offsets, basket, branch, *rest)
+        offsets = np.asarray(made.offsets)
+        within = not len(offsets) or (offsets[0] >= 0 and offsets[-1] <= len(made.content))
+        if not within or np.any(offsets[1:] < offsets[:-1]):
+            raise ValueError(f"{branch.name} has lists that end before they begin.")
+        return made
+
+
+def _lists(interpretation: Any) -> Any:
+    """How a branch is read, with a look at its lists."""
+    if type(interpretation) is not AsJagged:
+        return interpretation
+    told = interpretation
+    return _Lists(told.content, told.header_bytes, told.typename, told.original)
 
 
 def _read_open(

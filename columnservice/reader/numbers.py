@@ -8,6 +8,7 @@ left to it as a whole. Knows baskets and rows; neither what a branch means nor w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 
-from columnservice.formats.moving import copy_runs
 from columnservice.model import Ragged
+from columnservice.reader.futures import give_up
 from columnservice.reader.progress import tick
 from columnservice.reader.segments import holding_baskets
 
@@ -67,25 +68,28 @@ def read_numbers(branch: Any, kind: Numbers, rows: Rows, threads: Any) -> Ragged
         whatever uproot raises for bytes that are no basket.
     """
     entry_offsets = np.asarray(branch.entry_offsets, np.int64)
+    if np.any(entry_offsets[1:] < entry_offsets[:-1]):
+        raise ValueError(f"{branch.name} has baskets that begin before the ones in front of them.")
     holding = holding_baskets(entry_offsets, rows)
     edges = np.searchsorted(rows, [*entry_offsets[holding], entry_offsets[-1]])
     futures = _baskets(branch, kind, holding, threads)
     if futures is None:
         return None
     cuts = []
-    for number, future, first, stop in zip(holding, futures, edges[:-1], edges[1:], strict=True):
-        basket = future.result()
-        entries = int(entry_offsets[number + 1] - entry_offsets[number])
-        if basket.num_entries != entries:
-            raise ValueError(
-                f"{branch.name} has a basket of {basket.num_entries} rows instead of {entries}."
-            )
-        local = rows[first:stop] - entry_offsets[number]
-        cut = _cut(branch, basket, kind, local, entries)
-        if cut is None:
-            return None
-        cuts.append(cut)
-        tick()
+    try:
+        for number, future, first, stop in zip(
+            holding, futures, edges[:-1], edges[1:], strict=True
+        ):
+            entries = int(entry_offsets[number + 1] - entry_offsets[number])
+            local = rows[first:stop] - entry_offsets[number]
+            cut = _cut(branch, future.result(), kind, local, entries)
+            if cut is None:
+                return None
+            cuts.append(cut)
+            tick()
+    finally:
+        # What nobody waits for would read from a file that others may have by then.
+        give_up([future for future in futures if isinstance(future, Future)])
     return _joined(kind, cuts, len(rows))
 
 
@@ -117,11 +121,15 @@ class _Cut:
 
 
 def _cut(branch: Any, basket: Any, kind: Numbers, rows: Rows, entries: int) -> _Cut | None:
-    """The rows of one basket, of which the bytes are what they seem to be.
+    """The rows of one basket, at least one, if it is what it seems to be.
 
     Wrong bytes may pass for a basket: ZSTD has no checksum, nor has what is not compressed.
     """
     data, size_bytes = basket.data, kind.stored.itemsize
+    if basket.num_entries != entries:
+        raise ValueError(
+            f"{branch.name} has a basket of {basket.num_entries} rows instead of {entries}."
+        )
     if kind.header_bytes is None:
         if len(data) != entries * size_bytes:
             raise ValueError(f"{branch.name} has {len(data)} bytes for {entries} numbers.")
@@ -159,8 +167,6 @@ def _joined(kind: Numbers, cuts: Sequence[_Cut], rows: int) -> Ragged:
 
 def _taken(cut: _Cut) -> NDArray[np.uint8]:
     """The bytes of the rows; a view where nothing lies between them."""
-    if not len(cut.starts):
-        return cut.data[:0]
     gaps = np.flatnonzero(cut.starts[1:] != cut.stops[:-1]) + 1
     if not len(gaps):
         return cut.data[cut.starts[0] : cut.stops[-1]]
@@ -169,5 +175,7 @@ def _taken(cut: _Cut) -> NDArray[np.uint8]:
     count = cut.stops[lasts] - source
     target = np.append(0, np.cumsum(count))
     out = np.empty(int(target[-1]), np.uint8)
+    from columnservice.formats.moving import copy_runs
+
     copy_runs(np.ascontiguousarray(cut.data), source, target[:-1], count, out)
     return out

@@ -30,7 +30,7 @@ def test_every_row_of_a_room_is_measured_at_tiny_size(room, tmp_path):
     names = [target.name for target in room.targets]
     assert main([*names, "--quick", "--json", str(tmp_path / "rows.json")]) == 0
     rows = json.loads((tmp_path / "rows.json").read_text())
-    optional = room.needs and room.needs not in os.environ
+    optional = room.needs and not os.environ.get(room.needs)
     assert sorted(row["name"] for row in rows) == ([] if optional else sorted(names))
     targets = {target.name: target for target in room.targets}
     for row in rows:

@@ -37,6 +37,10 @@ def fail(name: str) -> None:
     raise DamagedFile(f"{name} is damaged.")
 
 
+def break_down(name: str) -> None:
+    raise MemoryError(name)
+
+
 def wait_for(name: str, path: Path) -> str:
     """Wait, getting on all the time, until a file is there."""
     while not path.exists():

@@ -88,6 +88,15 @@ def test_the_process_that_worked_last_is_given_the_next_task(team):
     assert len(set(pids)) == 1
 
 
+def test_a_process_in_which_something_broke_is_given_a_task_last(team):
+    workers, _ = team
+    first = workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS)
+    with pytest.raises(MemoryError):
+        workers.run(chores.break_down, "a.root").result(PATIENCE_SECONDS)
+    pids = [workers.run(chores.pid, "a.root").result(PATIENCE_SECONDS) for _ in range(3)]
+    assert first not in pids
+
+
 def test_what_a_task_raises_reaches_its_caller_and_costs_no_process(team):
     workers, metrics = team
     before = count(metrics, "columnservice_worker_deaths")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import awkward as ak
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from columnservice.errors import DamagedFile, UnsupportedColumn
 from columnservice.model import BranchRead, FileLocation
 from columnservice.reader import FilePool, read_rows
+from columnservice.reader import baskets as baskets_room
 from columnservice.reader.baskets import basket_runs
 from columnservice.reader.heldreads import coalesce
 from tests.support.ragged import lists_of
@@ -152,3 +154,23 @@ def test_wrong_bytes_in_the_places_of_lists_are_damage(tmp_path, first, wrong):
     copied = FileLocation("x", (str(bad), str(good)), "Events")
     [found] = read_rows(pool, copied, reads, rows).arrays
     assert found.values.tolist() == [float(n) for n in range(100) for _ in range(3)]
+
+
+@pytest.mark.parametrize("wrong", [[0, 12, 24, 360], [0, 12, 60, 36], [-12, 12, 24, 36]])
+@pytest.mark.parametrize("counted", [False, True])
+def test_lists_that_are_left_to_uproot_are_looked_at_too(wrong, counted):
+    """It makes rows of memory that nobody wrote out of them, and Awkward calls them valid."""
+    kind = uproot.AsJagged(uproot.AsDtype(np.dtype((">f4", (3,)))))
+    good, bad = np.array([0, 12, 24, 36], np.int32), np.array(wrong, np.int32)
+    branch = SimpleNamespace(name="x")
+
+    def made(offsets):
+        told = None if counted else offsets
+        basket = SimpleNamespace(counts=np.diff(offsets) // 4 if counted else None)
+        args = (basket, branch, {}, 0, uproot.interpretation.library.Awkward(), {})
+        return baskets_room._lists(kind).basket_array(np.zeros(36, np.uint8), told, *args)
+
+    if not counted:
+        assert len(made(good)) == 3
+    with pytest.raises(ValueError, match="end before they begin"):
+        made(bad)

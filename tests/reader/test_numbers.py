@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -167,3 +168,41 @@ def test_scalars_of_which_bytes_are_missing_are_damage():
         read_numbers(
             Branch(bytes(6), None, 2, 2), Numbers(np.dtype(">f4"), None), np.arange(2), HERE
         )
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("second", [ValueError("damaged"), None])
+def test_baskets_that_nobody_waits_for_any_more_are_not_read(second):
+    """They would be asked of a file that is closed, or that another thread reads."""
+    asked = []
+
+    class Many(Branch):
+        def basket(self, number: int) -> SimpleNamespace:
+            asked.append(number)
+            time.sleep(0.01)
+            if number == 1 and second is not None:
+                raise second
+            offsets = None if number == 1 else np.array([0, 4], np.int32)
+            data = np.zeros(4, np.uint8)
+            return SimpleNamespace(data=data, byte_offsets=offsets, num_entries=1)
+
+    branch = Many(b"", None, 1, 1)
+    branch.entry_offsets = list(range(51))
+    with ThreadPoolExecutor(1) as pool:
+        if second is None:
+            assert read_numbers(branch, FLOATS, np.arange(50), pool) is None
+        else:
+            with pytest.raises(ValueError, match="damaged"):
+                read_numbers(branch, FLOATS, np.arange(50), pool)
+        before = len(asked)
+        pool.submit(time.sleep, 0).result()
+        assert len(asked) == before < 50
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("kind", [FLOATS, Numbers(np.dtype(">f4"), None)])
+def test_baskets_out_of_order_are_damage(kind):
+    branch = Branch(bytes(8), [0, 4, 8], 2, 2)
+    branch.entry_offsets = [0, 2, 1]
+    with pytest.raises(ValueError, match="begin before the ones in front"):
+        read_numbers(branch, kind, np.array([0]), HERE)
