@@ -225,15 +225,16 @@ class Workers:
         except BaseException:
             self._crew.end(process)
             raise
-        if isinstance(error, DEATH):
+        if error is not None and self._ending.is_set():
+            # It may have been told to end before this thread looked, in the middle of anything.
+            self._crew.end(process)
+            raise _shutting_down()
+        if isinstance(error, (*DEATH, SystemExit)):
             self._crew.end(process)
             log.warning("a worker process died with %s: %s", job.about, error)
             self._metrics.worker_died()
             guilty = process.pulse.begun > before and not process.template_is_gone()
             raise _Died(begun=guilty) from None
-        if isinstance(error, SystemExit):  # it was told to end before this thread looked
-            self._crew.end(process)
-            raise _shutting_down()
         self._crew.give_back(process, error is None or isinstance(error, ColumnServiceError))
         return future.result()
 
