@@ -24,6 +24,4 @@ def submit(threads: ThreadPoolExecutor | None, work: Callable[[Any], T], item: A
 
 def give_up(futures: Sequence[Future[Any]]) -> None:
     """See to it that none of these runs; those that have not begun never do."""
-    for future in futures:
-        future.cancel()
-    wait(futures)
+    wait([future for future in futures if not future.cancel()])

@@ -68,15 +68,19 @@ def read_numbers(branch: Any, kind: Numbers, rows: Rows, threads: Any) -> Ragged
         whatever uproot raises for bytes that are no basket.
     """
     entry_offsets = np.asarray(branch.entry_offsets, np.int64)
-    if np.any(entry_offsets[1:] < entry_offsets[:-1]):
-        raise ValueError(f"{branch.name} has baskets that begin before the ones in front of them.")
+    if entry_offsets[0] != 0 or np.any(entry_offsets[1:] < entry_offsets[:-1]):
+        raise ValueError(f"{branch.name} has baskets that do not stand one behind the other.")
     holding = holding_baskets(entry_offsets, rows)
     edges = np.searchsorted(rows, [*entry_offsets[holding], entry_offsets[-1]])
-    futures = _baskets(branch, kind, holding, threads)
-    if futures is None:
-        return None
-    cuts = []
+    if edges[-1] != len(rows):
+        raise ValueError(f"{branch.name} has {entry_offsets[-1]} rows in its baskets, and no more.")
+    cuts: list[_Cut] = []
+    futures: list[Any] = []
     try:
+        for number in holding:
+            futures.append(threads.submit(branch.basket, int(number)))
+            if len(futures) == 1 and kind.header_bytes is not None and _placeless(futures[0]):
+                return None
         for number, future, first, stop in zip(
             holding, futures, edges[:-1], edges[1:], strict=True
         ):
@@ -93,17 +97,9 @@ def read_numbers(branch: Any, kind: Numbers, rows: Rows, threads: Any) -> Ragged
     return _joined(kind, cuts, len(rows))
 
 
-def _baskets(
-    branch: Any, kind: Numbers, holding: NDArray[np.int64], threads: Any
-) -> list[Any] | None:
-    """The futures of some baskets; None, after a look at the first, where lists have no places."""
-    if not len(holding):
-        return []
-    first, *others = map(int, holding)
-    futures = [threads.submit(branch.basket, first)]
-    if kind.header_bytes is not None and futures[0].result().byte_offsets is None:
-        return None
-    return [*futures, *(threads.submit(branch.basket, number) for number in others)]
+def _placeless(first: Any) -> bool:
+    """Whether a branch's baskets do not say where their lists begin, by a look at the first."""
+    return first.result().byte_offsets is None
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def test_a_system_that_takes_no_advice_serves_all_the_same(monkeypatch, advice, 
 
 
 def test_threads_never_share_memory():
-    buffers, wrong, meet = Buffers(), [], threading.Barrier(4)
+    buffers, wrong, meet = Buffers(), [], threading.Barrier(4, timeout=60)
 
     def use(mark: int) -> None:
         for _ in range(100):

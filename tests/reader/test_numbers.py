@@ -201,8 +201,20 @@ def test_baskets_that_nobody_waits_for_any_more_are_not_read(second):
 
 @pytest.mark.fast
 @pytest.mark.parametrize("kind", [FLOATS, Numbers(np.dtype(">f4"), None)])
-def test_baskets_out_of_order_are_damage(kind):
+@pytest.mark.parametrize(
+    ("entry_offsets", "rows", "reason"),
+    [
+        ([0, 2, 1], [0], "one behind the other"),
+        ([1, 3], [2], "one behind the other"),
+        ([1, 3], [0, 2], "one behind the other"),
+        ([0, 2], [1, 2], "2 rows in its baskets, and no more"),
+    ],
+)
+def test_baskets_that_do_not_hold_the_rows_of_their_tree_are_damage(
+    kind, entry_offsets, rows, reason
+):
+    """Rows that no basket holds would take the lists of others."""
     branch = Branch(bytes(8), [0, 4, 8], 2, 2)
-    branch.entry_offsets = [0, 2, 1]
-    with pytest.raises(ValueError, match="begin before the ones in front"):
-        read_numbers(branch, kind, np.array([0]), HERE)
+    branch.entry_offsets = entry_offsets
+    with pytest.raises(ValueError, match=reason):
+        read_numbers(branch, kind, np.array(rows), HERE)
