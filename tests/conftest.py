@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def data_dir() -> Path:
     """The experiment files, in place: ``COLUMNSERVICE_TEST_DATA`` or ``../shared/data``."""
     told = os.environ.get("COLUMNSERVICE_TEST_DATA")
-    path = Path(told) if told else REPOSITORY.parent / "shared" / "data"
+    path = (Path(told) if told else REPOSITORY.parent / "shared" / "data").resolve()
     if not (path / "MANIFEST.md").exists():
         pytest.skip(
             "no experiment files: set COLUMNSERVICE_TEST_DATA to the folder that holds them"
