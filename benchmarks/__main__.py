@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -100,12 +99,6 @@ def main(words: Sequence[str] | None = None) -> int:
         for room in registry.ROOMS:
             targets = chosen.get(room.module, ())
             if not targets:
-                continue
-            if room.needs and not os.environ.get(room.needs):
-                names = ", ".join(target.name for target in targets)
-                told_why = f"[dim]{names}: not measured, {room.needs} is not set[/]"
-                console.print(told_why, highlight=False, soft_wrap=True)
-                progress.advance(bar, len(targets))
                 continue
             progress.update(bar, description=room.module)
             try:

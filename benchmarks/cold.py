@@ -21,6 +21,7 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 
+from benchmarks import rdataframe
 from benchmarks.measure import Options, Row, Side, compare, row_of, timed
 from benchmarks.peers import Way, ways
 from benchmarks.scripts import bare, script
@@ -101,7 +102,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def _near(options: Options, made: World) -> Iterator[Row]:
-    skim = skim_of(made, made.pair.local.parent / "skim.root")
+    skim = _skim(made, made.pair.local.parent / "skim.root")
     if options.wants("cold-whole/bare-read"):
         yield _whole(options, "cold-whole/bare-read", made)
     if options.wants("cold-skim/whole"):
@@ -116,10 +117,10 @@ def _far(options: Options, made: World) -> Iterator[Row]:
     if options.wants("cold-whole-50ms/bare-read"):
         yield _whole(options, "cold-whole-50ms/bare-read", made)
     if options.wants("skim-bytes/needed-baskets"):
-        yield _bytes(options, made, skim_of(made, made.pair.local.parent / "counted.root"))
+        yield _bytes(options, made, _skim(made, made.pair.local.parent / "counted.root"))
 
 
-def skim_of(made: World, path: Path) -> Skim:
+def _skim(made: World, path: Path) -> Skim:
     """Write and register a skim: a few runs of adjacent events of the first parent."""
     truth = made.pair.truth
     wanted = max(len(truth.parent_row) // 100, SKIM_RUNS)
@@ -133,7 +134,7 @@ def skim_of(made: World, path: Path) -> Skim:
     return Skim(path, rows)
 
 
-def cold_side(
+def _cold(
     made: World, path: Path, dataset: str, columns: Sequence[str] = COLUMNS, *, known: bool = True
 ) -> Side:
     """Columns of a local file, of which the service has no Pieces.
@@ -153,7 +154,7 @@ def cold_side(
     return Side(lambda: opened().arrays(list(columns)), prepare)
 
 
-def input_bytes(pair: Pair, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> int:
+def _input_bytes(pair: Pair, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> int:
     """Compressed bytes of the baskets of the Columns' branches that hold the events."""
     found = 0
     truth = pair.truth
@@ -172,7 +173,7 @@ def input_bytes(pair: Pair, columns: Sequence[str], rows: NDArray[np.int64] | No
 
 def _whole(options: Options, name: str, made: World) -> Row:
     """All events against a bare read; the parents' codes are compared in local order."""
-    ours = cold_side(made, made.pair.local, LOCAL)
+    ours = _cold(made, made.pair.local, LOCAL)
     timed(ours)  # the XCache gets the bytes
 
     def same(mine: Any, codes: Sequence[Any]) -> bool:
@@ -183,7 +184,7 @@ def _whole(options: Options, name: str, made: World) -> Row:
             kind: Side(partial(bare, way, COLUMNS), counted=way.counted)
             for kind, way in ways(made.urls, stack).items()
         }
-        size_bytes = input_bytes(made.pair, COLUMNS)
+        size_bytes = _input_bytes(made.pair, COLUMNS)
         return compare(options, name, ours, peers, same=same, input_bytes=size_bytes)
 
 
@@ -192,10 +193,10 @@ def _part_of_whole(options: Options, made: World, skim: Skim) -> Row:
     row = compare(
         options,
         "cold-skim/whole",
-        cold_side(made, skim.path, SKIM, WIDE),
-        {"whole": cold_side(made, made.pair.local, LOCAL, WIDE)},
+        _cold(made, skim.path, SKIM, WIDE),
+        {"whole": _cold(made, made.pair.local, LOCAL, WIDE)},
         same=lambda part, whole: equal(part, whole[skim.rows]),
-        input_bytes=input_bytes(made.pair, WIDE),
+        input_bytes=_input_bytes(made.pair, WIDE),
         note=f"{len(WIDE)} columns",
     )
     if row.peer_seconds >= WHOLE_SECONDS:
@@ -207,9 +208,9 @@ def _part_of_whole(options: Options, made: World, skim: Skim) -> Row:
 def _bytes(options: Options, made: World, skim: Skim) -> Row:
     """Bytes that the service got from the XCache for the skim, over what it needed."""
     assert made.relay is not None
-    part = cold_side(made, skim.path, SKIM)
+    part = _cold(made, skim.path, SKIM)
     demand("skim-bytes", timed(part)[1], expected(made.pair, COLUMNS, skim.rows))
-    needed = input_bytes(made.pair, COLUMNS, skim.rows)
+    needed = _input_bytes(made.pair, COLUMNS, skim.rows)
     got, seconds = [], []
     for _ in range(3):
         part.prepare()
@@ -238,9 +239,16 @@ def _script(options: Options, name: str, made: World, local: Path, dataset: str)
         run = partial(script, way, local, COLUMNS, by_runs=by_runs)
         return Side(run, counted=way.counted and not by_runs)
 
+    def same(mine: Any, other: Any) -> bool:
+        return agrees(mine, other.arrays() if isinstance(other, rdataframe.Read) else other)
+
     with ExitStack() as stack:
         found = ways(made.urls, stack)
         peers = {kind: side(way) for kind, way in found.items()}
+        root = rdataframe.started(stack, options.scratch)
+        if root is not None:
+            read = partial(rdataframe.script, root, local, made.urls, COLUMNS)
+            peers["RDataFrame with an indexed friend"] = Side(read)
         if dataset == SKIM:
             peers |= {
                 f"{kind} of needed entries": side(way, by_runs=True)
@@ -250,9 +258,9 @@ def _script(options: Options, name: str, made: World, local: Path, dataset: str)
         return compare(
             options,
             name,
-            cold_side(made, local, dataset, known=False),
+            _cold(made, local, dataset, known=False),
             peers,
-            same=agrees,
-            input_bytes=input_bytes(made.pair, COLUMNS),
-            note="RDataFrame: see rdataframe/*",
+            same=same,
+            input_bytes=_input_bytes(made.pair, COLUMNS),
+            note="" if root is not None else f"no RDataFrame: {rdataframe.SETTING} names none",
         )

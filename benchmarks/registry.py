@@ -21,14 +21,12 @@ class Room:
         targets: the rows that it makes.
         sizes: the sizes that it knows; ``join_events`` is set by ``--join-events``.
         environment: variables of the process that it runs in.
-        needs: a variable without which it has no rows; empty where it needs none.
     """
 
     module: str
     targets: tuple[Target, ...]
     sizes: Mapping[str, Size] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    needs: str = ""
 
 
 # Joins are compared on one thread each: the peers read these before they start.
@@ -81,12 +79,6 @@ ROOMS = (
             Target("user-script/whole", 1.1),
         ),
         {"cold_events": Size(20_000, 400, "events of a cold file, 60 kB each in the parents")},
-    ),
-    Room(
-        "benchmarks.friends",
-        (Target("rdataframe/skim", 1.0), Target("rdataframe/whole", 1.0)),
-        {"friends_events": Size(20_000, 400, "events of an RDataFrame, 60 kB each in the parents")},
-        needs="COLUMNSERVICE_BENCH_ROOT",
     ),
     Room(
         "benchmarks.analysis",

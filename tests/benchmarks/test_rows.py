@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import fields
 
 import pytest
 
-from benchmarks import rdataframe, registry
+from benchmarks import registry
 from benchmarks.__main__ import main
 from benchmarks.measure import Row
 
 # These take long even at tiny size: `make soak` runs them.
-LONG = ("warm", "cold", "friends", "analysis", "clients", "growth", "joins")
+LONG = ("warm", "cold", "analysis", "clients", "growth", "joins")
 ROOMS = [
     pytest.param(
         room,
@@ -30,8 +29,7 @@ def test_every_row_of_a_room_is_measured_at_tiny_size(room, tmp_path):
     names = [target.name for target in room.targets]
     assert main([*names, "--quick", "--json", str(tmp_path / "rows.json")]) == 0
     rows = json.loads((tmp_path / "rows.json").read_text())
-    optional = room.needs and not os.environ.get(room.needs)
-    assert sorted(row["name"] for row in rows) == ([] if optional else sorted(names))
+    assert sorted(row["name"] for row in rows) == sorted(names)
     targets = {target.name: target for target in room.targets}
     for row in rows:
         assert list(row) == [field.name for field in fields(Row)]
@@ -51,11 +49,3 @@ def test_no_two_rows_and_no_two_sizes_have_one_name():
     names = [target.name for room in registry.ROOMS for target in room.targets]
     assert len(names) == len(set(names))
     assert len(registry.sizes()) == sum(len(room.sizes) for room in registry.ROOMS)
-
-
-def test_a_room_without_what_it_needs_has_no_rows_and_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv(rdataframe.SETTING, raising=False)
-    assert main(["rdataframe", "--quick", "--json", str(tmp_path / "rows.json")]) == 0
-    assert json.loads((tmp_path / "rows.json").read_text()) == []
-    assert f"not measured, {rdataframe.SETTING} is not set" in capsys.readouterr().out
-    assert {room.needs for room in registry.ROOMS} == {"", rdataframe.SETTING}
