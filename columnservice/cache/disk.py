@@ -70,6 +70,11 @@ class PieceDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         filename = Path(name).with_suffix(".arrow").as_posix()
         return filename, str(Path(self._directory) / filename)
 
+    def filenames(self, number: int) -> list[str]:
+        """Fresh places for files that are stored together, in one directory."""
+        found = [Path(self.filename()[0]) for _ in range(number)]
+        return [(found[0].parent / one.name).as_posix() for one in found]
+
     def store(self, value: object, read: bool, **_: object) -> tuple[int, int, str | None, None]:
         """Adopt a `Finished` file by renaming it to its place.
 

@@ -75,20 +75,7 @@ def open_piece(path: Path) -> Piece:
         DamagedFile: the file is missing, truncated, or not as `write_piece` leaves it.
         OSError: this process cannot map it now (out of descriptors or memory, no permission).
     """
-    try:
-        with pa.memory_map(str(path)) as source:
-            batch = pa.ipc.open_file(source, options=_READ).get_batch(0)
-        batch.validate()
-        metadata = dict(batch.schema.metadata or {})
-        key = metadata.pop(KEY_ENTRY).decode()
-        del metadata[CHECKSUM_ENTRY]
-        return Piece(key, batch.replace_schema_metadata(metadata or None))
-    except OSError as error:
-        if error.errno in _NOT_THE_FILE:
-            raise
-        raise _damaged(path, error) from None
-    except (pa.ArrowException, ValueError, LookupError) as error:
-        raise _damaged(path, error) from None
+    return _mapped(path, checked=False)
 
 
 def check_piece(path: Path) -> Piece:
@@ -98,23 +85,41 @@ def check_piece(path: Path) -> Piece:
         DamagedFile: as `open_piece`, or any byte that matters differs from what was written.
         OSError: as `open_piece`.
     """
-    piece = open_piece(path)
+    return _mapped(path, checked=True)
+
+
+def _mapped(path: Path, checked: bool) -> Piece:
     try:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source, options=_READ)
-            source.seek(MAGIC_BYTES)
-            schema, checksum = _scan(source)
-            if reader.num_record_batches != 1 or not schema.equals(reader.schema, True):
-                raise ValueError("its beginning and its footer disagree")
-            if schema.metadata[CHECKSUM_ENTRY] != checksum:
-                raise ValueError("its checksum is wrong")
+            batch = reader.get_batch(0)
+            if checked:
+                _check(source, reader)
+        batch.validate()
+        metadata = dict(batch.schema.metadata or {})
+        key = metadata.pop(KEY_ENTRY).decode()
+        del metadata[CHECKSUM_ENTRY]
+        return Piece(key, batch.replace_schema_metadata(metadata or None))
     except OSError as error:
         if error.errno in _NOT_THE_FILE:
             raise
         raise _damaged(path, error) from None
     except (pa.ArrowException, ValueError, LookupError, StopIteration) as error:
         raise _damaged(path, error) from None
-    return piece
+
+
+def _check(source: pa.NativeFile, reader: pa.RecordBatchFileReader) -> None:
+    """Compare a mapped file with its checksum.
+
+    Raises:
+        ValueError, LookupError, StopIteration, pa.ArrowException: it is another.
+    """
+    source.seek(MAGIC_BYTES)
+    schema, checksum = _scan(source)
+    if reader.num_record_batches != 1 or not schema.equals(reader.schema, True):
+        raise ValueError("its beginning and its footer disagree")
+    if schema.metadata[CHECKSUM_ENTRY] != checksum:
+        raise ValueError("its checksum is wrong")
 
 
 def _scan(source: pa.NativeFile) -> tuple[pa.Schema, bytes]:

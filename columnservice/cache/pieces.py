@@ -22,8 +22,7 @@ import sqlite3
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,10 +31,11 @@ import pyarrow as pa
 from columnservice.cache.disk import Finished
 from columnservice.cache.held import HeldMaps
 from columnservice.cache.maps import Clock, Ledger, OpenMap
+from columnservice.cache.opening import open_shelf
 from columnservice.cache.piece import CacheStats, PieceKey
-from columnservice.cache.piecefile import write_piece
-from columnservice.cache.shelf import INDEX_TROUBLE, open_shelf
+from columnservice.cache.shelf import INDEX_TROUBLE
 from columnservice.cache.verify import GRACE_SECONDS, INCOMING, VerifyReport, sweep, verify_entries
+from columnservice.cache.writing import Laid, Writing
 from columnservice.errors import SetupError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -146,41 +146,51 @@ class PieceCache:
             Whether it was kept. False: it is larger than a tenth of the limit, the disk is full, or
             the index cannot be written; nothing is left behind, and the log says why.
         """
+        with self.writing() as writing:
+            writing.write(key, batch)
+        return not writing.unkept
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """Keep batches together: what was written is there when the context ends without error."""
         largest_bytes = self.limit_bytes // LARGEST_SHARE
-        if pa.ipc.get_record_batch_size(batch) > largest_bytes:
-            return self._rejected(key, f"it is larger than {largest_bytes} bytes")
-        incoming = self._incoming / f"{uuid.uuid4().hex}.arrow"
+        writing = Writing(self._incoming, largest_bytes, self._enter, self._rejected)
         try:
-            size_bytes = write_piece(incoming, key.text, batch)
-            if size_bytes > largest_bytes:
-                return self._rejected(key, f"it is larger than {largest_bytes} bytes")
-            # What was used here must not be evicted as if it had not been.
-            self._write_down(wait=True)
-            self._adopt(key, incoming, size_bytes)
-        except OSError as error:
-            return self._rejected(key, str(error))
-        except INDEX_TROUBLE as error:
-            return self._rejected(key, f"the index cannot be written: {error!r}")
+            yield writing
+            writing.enter()
         finally:
-            with suppress(OSError):
-                incoming.unlink(missing_ok=True)
-        self._held.forget([key.text])
-        return True
+            writing.close()
 
-    def _adopt(self, key: PieceKey, incoming: Path, size_bytes: int) -> None:
-        filename, _ = self._shelf.disk.filename()
+    def _enter(self, laid: Sequence[Laid]) -> str:
+        # What was used here must not be evicted as if it had not been.
+        self._write_down(wait=True)
+        places = self._shelf.disk.filenames(len(laid))
+        finished = {
+            one.key.text: Finished(one.path, one.size_bytes, place)
+            for one, place in zip(laid, places, strict=True)
+        }
         try:
-            self._shelf.set(key.text, Finished(incoming, size_bytes, filename))
+            self._shelf.enter(finished)
+        except OSError as error:
+            self._abandon(places)
+            return str(error)
+        except INDEX_TROUBLE as error:
+            self._abandon(places)
+            return f"the index cannot be written: {error!r}"
         except BaseException:
-            # Where the index cannot even be read, the next sweep finds the file.
-            with suppress(*INDEX_TROUBLE):
-                self._shelf.abandon(filename)
+            self._abandon(places)
             raise
+        self._held.forget(finished)
+        return ""
 
-    def _rejected(self, key: PieceKey, reason: str) -> bool:
+    def _abandon(self, places: Iterable[str]) -> None:
+        # Where the index cannot even be read, the next sweep finds the files.
+        with suppress(*INDEX_TROUBLE):
+            self._shelf.abandon(places)
+
+    def _rejected(self, key: PieceKey, reason: str) -> None:
         self._ledger.count("rejected")
         log.warning("Piece %s is not cached: %s", key.text, reason)
-        return False
 
     def contains(self, key: PieceKey) -> bool:
         """Whether there is an entry under a key now; one look into the index, no file is opened."""

@@ -4,16 +4,17 @@ diskcache takes a fixed number of entries away when one is stored: too few when 
 and too many when all are large. Here exactly as many go as the limit asks for, within the very
 transaction that stores the new one. Added are batched touches and host-wide tallies.
 
-Written for diskcache 5.6: `_transact`, `_sql`, `_con` and `_cull` are inner parts of it. Knows SQL
+Written for diskcache 5.6: `_transact`, `_sql`, `_con`, `_cull`, `_row_insert` and `_row_update` are
+inner parts of it. Knows SQL
 and file names; neither PieceKeys nor what stands in the files.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 
 import diskcache
 
-from columnservice.cache.disk import PieceDisk
+from columnservice.cache.disk import Finished, PieceDisk
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,29 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         for name in TALLIES:
             self._sql("INSERT OR IGNORE INTO Tally VALUES (?, 0)", (name,))
 
+    def enter(self, finished: Mapping[str, Finished]) -> None:
+        """Store Piece files by key, all of them in one transaction or none.
+
+        Raises:
+            OSError: a file could not be adopted. Then, as after `INDEX_TROUBLE`, abandon them all.
+        """
+        now = time.time()
+        stored = [(self.disk.put(key), self.disk.store(f, False)) for key, f in finished.items()]
+        with self._transact() as (sql, cleanup):
+            for (key, raw), (size_bytes, mode, filename, value) in stored:
+                columns = (None, None, size_bytes, mode, filename, value)
+                found = "SELECT rowid, filename FROM Cache WHERE key = ? AND raw = ?"
+                rows = sql(found, (key, raw)).fetchall()
+                if rows:
+                    ((rowid, old),) = rows
+                    cleanup(old)
+                    self._row_update(rowid, now, columns)
+                else:
+                    self._row_insert(key, raw, now, columns)
+            self._cull(now, sql, cleanup)
+
     def _cull(self, _now: float, sql: Any, cleanup: Callable[[Any], None], *_: Any) -> None:
-        """Called by diskcache within the transaction that stores an item."""
+        """Called within the transaction that stores items."""
         ((stored,),) = sql("SELECT value FROM Settings WHERE key = 'size'").fetchall()
         self._evict(sql, cleanup, stored - self.size_limit)
 
@@ -254,44 +276,9 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         if self._con.in_transaction:
             self._sql("ROLLBACK")
 
-    def abandon(self, filename: str) -> None:
-        """Remove a file that was adopted, unless an entry names it after all."""
+    def abandon(self, filenames: Iterable[str]) -> None:
+        """Remove files that were adopted, unless entries name them after all."""
         self.recover()
-        if not self._sql("SELECT 1 FROM Cache WHERE filename = ?", (filename,)).fetchall():
-            self.disk.remove(filename)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep others from opening the same directory; the kernel lets go if this process is killed."""
-    with (directory / "opening.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def open_shelf(directory: Path, limit_bytes: int, check: bool) -> Shelf:
-    """Open or make the index of an existing directory, and cut it down to the limit.
-
-    An index that SQLite cannot read is begun anew: it is only a cache, and the files that it named
-    are swept up as orphans.
-
-    Args:
-        check: whether to let SQLite look through all of the index.
-    """
-    with _alone(directory):
-        try:
-            shelf = Shelf(directory, limit_bytes)
-            reason = "" if not check or shelf.sound() else "its pages are damaged"
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, full, not writable
-                raise
-            reason = str(error)
-        if reason:
-            log.warning("the index of the piece cache in %s begins anew: %s", directory, reason)
-            for path in directory.glob("cache.db*"):
-                path.unlink(missing_ok=True)
-            shelf = Shelf(directory, limit_bytes)
-        stored_bytes = shelf.usage()[1]
-        if stored_bytes > limit_bytes:
-            shelf.free(stored_bytes - limit_bytes)
-        return shelf
+        for filename in filenames:
+            if not self._sql("SELECT 1 FROM Cache WHERE filename = ?", (filename,)).fetchall():
+                self.disk.remove(filename)

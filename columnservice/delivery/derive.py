@@ -9,10 +9,12 @@ request.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from columnservice.alignment.gather import gather
@@ -128,13 +130,13 @@ def derive(tools: Tools, task: DeriveTask) -> MaterialiseResult:
         tick()
     made_here = {w.column.name: (w.column, values[w.column.name]) for w in works}
     shapes = demand_shapes(made_here, source.lfn)
-    batches = {
-        offsets[shape]: offsets_batch(ragged.offsets[0])
+    making: dict[str, Callable[[], pa.RecordBatch]] = {
+        offsets[shape]: partial(offsets_batch, ragged.offsets[0])
         for shape, ragged in shapes.items()
         if shape in offsets
     }
-    batches |= {w.piece: content_batch(w.column, values[w.column.name]) for w in works}
+    making |= {w.piece: partial(content_batch, w.column, values[w.column.name]) for w in works}
     source_bytes = {**parent_bytes}
     for url, count in local_bytes.items():
         source_bytes[url] = source_bytes.get(url, 0) + count
-    return MaterialiseResult(source_bytes, time.monotonic() - begun, keep(tools, batches))
+    return MaterialiseResult(source_bytes, time.monotonic() - begun, keep(tools, making))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -158,17 +159,22 @@ def read_columns(tools: Tools, task: MaterialiseTask) -> tuple[dict[str, Ragged]
     return values, columns.found.source_bytes
 
 
-def _put(tools: Tools, key: str, batch: pa.RecordBatch) -> dict[str, pa.RecordBatch]:
-    """Put a Piece into the cache; returns it if it was not admitted."""
-    return {} if tools.pieces.put(PieceKey(key), batch) else {key: batch}
+def keep(
+    tools: Tools, making: Mapping[str, Callable[[], pa.RecordBatch]]
+) -> dict[str, pa.RecordBatch]:
+    """Make Pieces, one after the other on each thread, and put them into the cache.
 
+    Returns those that it did not admit.
+    """
+    with tools.pieces.writing() as writing:
 
-def keep(tools: Tools, batches: Mapping[str, pa.RecordBatch]) -> dict[str, pa.RecordBatch]:
-    """Put Pieces into the cache; returns those that it did not admit."""
-    unkept: dict[str, pa.RecordBatch] = {}
-    for left in _each(tools, lambda item: _put(tools, *item), batches.items()):
-        unkept |= left
-    return unkept
+        def work(item: tuple[str, Callable[[], pa.RecordBatch]]) -> None:
+            key, make = item
+            writing.write(PieceKey(key), make())
+
+        for _ in _each(tools, work, making.items()):
+            pass
+    return {key.text: batch for key, batch in writing.unkept.items()}
 
 
 def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
@@ -183,18 +189,18 @@ def materialise(tools: Tools, task: MaterialiseTask) -> MaterialiseResult:
     outlines = {w.column.name: (w.column, columns.outline(w.column)) for w in task.columns}
     shapes = demand_shapes(outlines, task.lfn)
     hashes = proof_hashes(found.keys, found.part, found.row, task.partition.start)
-    batches = {task.proof: proof_batch(hashes, found.part >= 0, np.array(take.repeated))}
-    batches |= {
-        piece: offsets_batch(shapes[shape].offsets[0])
-        for shape, piece in task.offsets
-        if shape in shapes
+    repeated = np.array(take.repeated)
+    making: dict[str, Callable[[], pa.RecordBatch]] = {
+        task.proof: partial(proof_batch, hashes, found.part >= 0, repeated)
     }
+    for shape, piece in task.offsets:
+        if shape in shapes:
+            making[piece] = partial(offsets_batch, shapes[shape].offsets[0])
 
     # One Column after the other is put into local order and written, not all at once.
-    def made(work: ColumnWork) -> dict[str, pa.RecordBatch]:
-        return _put(tools, work.piece, content_batch(work.column, columns.values(work.column)))
+    def content(work: ColumnWork) -> pa.RecordBatch:
+        return content_batch(work.column, columns.values(work.column))
 
-    unkept = keep(tools, batches)
-    for left in _each(tools, made, task.columns):
-        unkept |= left
+    making |= {work.piece: partial(content, work) for work in task.columns}
+    unkept = keep(tools, making)
     return MaterialiseResult(found.source_bytes, time.monotonic() - begun, unkept)

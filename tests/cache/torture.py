@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from columnservice.cache import PieceCache, pieces
+from columnservice.cache import PieceCache, writing
 from columnservice.cache.disk import PieceDisk
 from columnservice.cache.shelf import Shelf
 from tests.cache.support import key_of, same, truth
@@ -54,7 +54,7 @@ def _stop(told: Connection) -> None:
 
 def die_while_writing(told: Connection) -> None:
     """Half of the file is written."""
-    write = pieces.write_piece
+    write = writing.write_piece
 
     def half(path: Path, key: str, batch: object) -> int:
         write(path, key, batch)
@@ -63,12 +63,12 @@ def die_while_writing(told: Connection) -> None:
         _stop(told)
         return 0
 
-    pieces.write_piece = half
+    writing.write_piece = half
 
 
 def die_when_written(told: Connection) -> None:
     """The file is complete, in the incoming directory."""
-    Shelf.set = lambda *_: _stop(told)
+    Shelf.enter = lambda *_: _stop(told)
 
 
 def die_when_adopted(told: Connection) -> None:
