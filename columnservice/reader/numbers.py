@@ -21,6 +21,7 @@ from columnservice.model import Ragged
 from columnservice.reader.futures import give_up
 from columnservice.reader.progress import tick
 from columnservice.reader.segments import holding_baskets
+from columnservice.reader.unpacked import Basket, unpacked
 
 Rows = NDArray[np.int64]
 
@@ -78,7 +79,7 @@ def read_numbers(branch: Any, kind: Numbers, rows: Rows, threads: Any) -> Ragged
     futures: list[Any] = []
     try:
         for number in holding:
-            futures.append(threads.submit(branch.basket, int(number)))
+            futures.append(threads.submit(unpacked, branch, int(number)))
             if len(futures) == 1 and kind.header_bytes is not None and _placeless(futures[0]):
                 return None
         for number, future, first, stop in zip(
@@ -116,7 +117,7 @@ class _Cut:
     stops: NDArray[np.int64]
 
 
-def _cut(branch: Any, basket: Any, kind: Numbers, rows: Rows, entries: int) -> _Cut | None:
+def _cut(branch: Any, basket: Basket, kind: Numbers, rows: Rows, entries: int) -> _Cut | None:
     """The rows of one basket, at least one, if it is what it seems to be.
 
     Wrong bytes may pass for a basket: ZSTD has no checksum, nor has what is not compressed.

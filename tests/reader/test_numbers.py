@@ -129,6 +129,9 @@ class Branch:
             num_entries=entries,
         )
 
+    def basket_chunk_cursor(self, number: int) -> None:
+        raise IndexError(number)  # it stands within the tree
+
     def basket(self, number: int) -> SimpleNamespace:
         assert number == 0
         return self._basket
