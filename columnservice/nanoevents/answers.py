@@ -37,8 +37,9 @@ class Answers(MutableMapping[str, Any]):
         self._tree, self._library, self._ak_add_doc = tree, library, ak_add_doc
         self._rows = entry_range(tree.num_entries, start, stop)
         tail = f"{self._rows[0]}-{self._rows[1]}:{_regularize_library(library).name}"
+        tree_key = tree.cache_key  # put together anew each time
         self._remote = {
-            f"{tree.cache_key}:{b.name}:{b.interpretation.cache_key}:{tail}": b
+            f"{tree_key}:{b.name}:{b.interpretation.cache_key}:{tail}": b
             for b in tree.columnservice_branches.values()
         }
         self._ready: dict[str, Any] = {}

@@ -26,10 +26,11 @@ from columnservice.nanoevents.columnlist import Catalogue
 from columnservice.nanoevents.complaints import say_once
 from columnservice.nanoevents.filling import fill_lists, fill_values
 from columnservice.nanoevents.layouts import Kind, Reference, Selection
+from columnservice.nanoevents.meanwhile import Meanwhile
 from columnservice.nanoevents.memory import Evidence, Range
 from columnservice.nanoevents.objects import differing_events, is_of_local_objects, local_name
 from columnservice.nanoevents.offer import Offer
-from columnservice.nanoevents.supply import LocalKeys, Supply, local_keys
+from columnservice.nanoevents.supply import LocalKeys, Supply
 
 HAS_PARENT = Column(
     wire.HAS_PARENT,
@@ -113,7 +114,12 @@ class Friend:
         showing = [r.name for g in groups for r in self._selection.shown_by[g]]
         needed = dict.fromkeys([*names, *self._references(names), *showing])
         needed.pop(HAS_PARENT.name, None)
-        held = self._supply.take(where, needed, explicit=explicit)
+        # Read from the local file while the service is at work.
+        keys = Meanwhile(lambda: self._local_keys(where.start, where.stop))
+        try:
+            held = self._supply.take(where, needed, keys.begin, explicit=explicit)
+        finally:
+            keys.end()
         evidences = [held[name][1] for name in needed or held]
         present = self._prove(where, evidences)
         if not present.all():
@@ -226,7 +232,7 @@ class Friend:
     def _local_keys(self, start: int, stop: int) -> Keys:
         """The file's own EventKeys, read once per range."""
         if (start, stop) not in self._keys:
-            self._keys[start, stop] = local_keys(self._layout, self._local, start, stop)
+            self._keys[start, stop] = self._supply.keys(start, stop)
         return self._keys[start, stop]
 
     def _fitted(

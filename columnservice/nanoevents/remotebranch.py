@@ -6,6 +6,7 @@ Knows one Column of one tree; what is fetched, and whether it is right, is decid
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import awkward as ak
@@ -72,7 +73,7 @@ class RemoteBranch:
         """The guess for the one basket."""
         return self.uncompressed_bytes
 
-    @property
+    @cached_property
     def cache_key(self) -> str:
         """Names this branch among all branches of all files."""
         return f"{self.tree.cache_key}:columnservice:{self.name}"

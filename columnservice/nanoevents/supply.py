@@ -5,6 +5,7 @@ What is handed out is not proven yet. Knows the client and ranges; neither uproo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -25,7 +26,7 @@ from columnservice.errors import (
 from columnservice.model import Column, Keys, Ragged, plain
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.columnlist import Catalogue
-from columnservice.nanoevents.layouts import Layout, key_branches
+from columnservice.nanoevents.layouts import key_branches
 from columnservice.nanoevents.memory import MEMORY, Evidence, Made, Memory, Range, Source
 from columnservice.nanoevents.offer import Offer, warn_once
 
@@ -62,17 +63,6 @@ def forget_uploads() -> None:
     _digests.clear()
 
 
-def local_keys(layout: Layout, local: LocalKeys, start: int, stop: int) -> Keys:
-    """EventKeys of local rows ``start`` to ``stop``.
-
-    Raises:
-        NoEventKeys: the file has none.
-    """
-    branches = key_branches(layout, local.names(), local.path)
-    run, lumi, event = (local.values(b, start, stop) for b in branches)
-    return Keys(run.astype(np.uint32), lumi.astype(np.uint32), event.astype(np.uint64))
-
-
 class Supply:
     """The Columns that one local file is offered, on their way."""
 
@@ -92,18 +82,35 @@ class Supply:
         self._columns = {**columns, **{r.name: r for r in references}}
         # A parent may be added at any time: who opens the file anew shall see it.
         self._incomplete = Memory(_OWN_LIMIT_BYTES)
+        # Two threads may come to the file: one waits for the service, the other reads meanwhile.
+        self._reading = threading.Lock()
         self._counts = {c.counts_of: c for c in columns.values() if c.counts_of is not None}
 
     def range(self, start: int, stop: int) -> Range:
         """Rows of the local file."""
         return Range(self.source, self._local.uuid, start, stop)
 
-    def take(self, where: Range, needed: Iterable[str], *, explicit: bool) -> Holding:
+    def keys(self, start: int, stop: int) -> Keys:
+        """The file's own EventKeys of a range; any thread may ask.
+
+        Raises:
+            NoEventKeys: the file has none.
+        """
+        local = self._local
+        branches = key_branches(self._catalogue.layout, local.names(), local.path)
+        with self._reading:
+            run, lumi, event = (local.values(b, start, stop) for b in branches)
+        return Keys(run.astype(np.uint32), lumi.astype(np.uint32), event.astype(np.uint64))
+
+    def take(
+        self, where: Range, needed: Iterable[str], waiting: Callable[[], None], *, explicit: bool
+    ) -> Holding:
         """At least these Columns of a range; any one where none is named.
 
         Args:
             where: the range.
             needed: names.
+            waiting: called before the service is asked.
             explicit: ask for these only; else also for those that were used on earlier ranges.
         """
         names = list(dict.fromkeys(needed))
@@ -115,6 +122,7 @@ class Supply:
         if not _holds(held, names):
             wanted = [n for n in names if n not in held] or [self._cheapest()]
             more = self._expected() if not explicit and not held else []
+            waiting()
             evidence, values = self._fetch(where, wanted, more)
             self._demand_as_listed([n for n in wanted if n in self._offered], evidence)
             self._memory(where, evidence).keep(where, evidence, self._lasting(evidence, values))
@@ -258,15 +266,15 @@ class Supply:
 
     def _introduce(self) -> None:
         """Send the file's EventKeys, with what shows that it is of this sample."""
-        local, layout = self._local, self._catalogue.layout
-        keys = local_keys(layout, local, 0, local.entries)
-        names = local.names()
-        witnesses = {
-            name: values
-            for name in self._catalogue.witnesses
-            if name in names
-            and (values := local.values(name, 0, local.entries)).dtype.kind in "iuf"
-        }
+        local = self._local
+        keys, names = self.keys(0, local.entries), local.names()
+        with self._reading:
+            witnesses = {
+                name: values
+                for name in self._catalogue.witnesses
+                if name in names
+                and (values := local.values(name, 0, local.entries)).dtype.kind in "iuf"
+            }
         digest = upload(self._offer.service.transport, self.source.dataset, keys, witnesses)
         _digests[self.source, local.uuid] = digest
 

@@ -1,0 +1,40 @@
+"""Something to do by another thread while this one waits for the service.
+
+Knows neither files nor the service.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Meanwhile:
+    """Work that is begun if there is something to wait for, and is over when the wait is.
+
+    Args:
+        work: does nothing that the waiting thread does. Whatever goes wrong in it stays there: who
+            needs its result does it again, and is told then.
+    """
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Begin, unless it was begun."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._done, name="columnservice-meanwhile", daemon=True
+            )
+            self._thread.start()
+
+    def end(self) -> None:
+        """Wait until it is done, if it was begun: nobody takes away what it works on."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _done(self) -> None:
+        with suppress(Exception):
+            self._work()
