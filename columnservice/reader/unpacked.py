@@ -76,6 +76,8 @@ def _unzipped(name: str, packed: NDArray[np.uint8], size_bytes: int) -> NDArray[
             return None
         at += _BLOCK.size
         stop = at + int.from_bytes(packed_bytes, "little")
+        if stop > len(data):
+            raise ValueError(f"{name} has a basket that is damaged: it ends within a block.")
         try:
             # With ``malloc``: a worker process keeps what it frees, for the next block.
             block = codec.decompress(
@@ -88,7 +90,7 @@ def _unzipped(name: str, packed: NDArray[np.uint8], size_bytes: int) -> NDArray[
         found.append(np.frombuffer(block, np.uint8))
         at = stop
     raw = found[0] if len(found) == 1 else np.concatenate(found or [np.zeros(0, np.uint8)])
-    if at != len(data) or len(raw) != size_bytes:
+    if len(raw) != size_bytes:
         raise ValueError(f"{name} has a basket of {len(raw)} bytes instead of {size_bytes}.")
     return raw
 
