@@ -47,6 +47,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _ABSENT = np.uint64(0xA5A5_5A5A_DEAD_BEA7)
+_COLUMN_FIELDS = tuple(f.name for f in dataclasses.fields(Column))
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -97,7 +98,10 @@ def keys_digest(keys: Keys, witnesses: Mapping[str, NDArray[Any]] | None = None)
 
 def column_to_json(column: Column) -> dict[str, Any]:
     """A Column as the API shows it; ``type`` is added for readers, an unknown cost left out."""
-    document = {**dataclasses.asdict(column), "type": column.type}
+    # asdict() copies each text: ten times as long
+    document: dict[str, Any] = {name: getattr(column, name) for name in _COLUMN_FIELDS}
+    document["members"] = tuple({"name": m.name, "dtype": m.dtype} for m in column.members)
+    document["type"] = column.type
     if column.cost_bytes is None:
         del document["cost_bytes"]
     return document
@@ -105,9 +109,9 @@ def column_to_json(column: Column) -> dict[str, Any]:
 
 def column_from_json(document: Mapping[str, Any]) -> Column:
     """The Column of ``column_to_json``; unknown keys are ignored, so that servers may add some."""
-    known = {f.name for f in dataclasses.fields(Column)} - {"members"}
-    members = tuple(Member(m["name"], m["dtype"]) for m in document["members"])
-    return Column(members=members, **{k: v for k, v in document.items() if k in known})
+    told: dict[str, Any] = {name: document[name] for name in _COLUMN_FIELDS if name in document}
+    told["members"] = tuple(Member(m["name"], m["dtype"]) for m in document["members"])
+    return Column(**told)
 
 
 def arrow_item_type(members: Sequence[Member]) -> pa.DataType:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -128,3 +131,26 @@ def test_column_survives_json_and_ignores_what_newer_servers_add():
     document = {**wire.column_to_json(LINK), "novelty": 1}
     assert wire.column_from_json(document) == LINK
     assert document["type"] == "var * var * {key: uint32, index: uint32}"
+
+
+@pytest.mark.parametrize("cost", [None, 0.0, 2.5])
+def test_the_document_of_a_column_holds_all_that_the_column_does(cost):
+    full = Column(
+        "Muon_pt", (Member("", "float32"),), 1, "Muon", "pt", "Muon", None, "in GeV", "derived",
+        "Muon_pt * 2", "unsupported", "no.", cost,
+    )  # fmt: skip
+    for column in (full, dataclasses.replace(LINK, cost_bytes=cost)):
+        right = dataclasses.asdict(column) | {"type": column.type}
+        if cost is None:
+            del right["cost_bytes"]
+        document = wire.column_to_json(column)
+        assert json.dumps(document) == json.dumps(right)
+        assert wire.column_from_json(json.loads(json.dumps(document))) == column
+
+
+@pytest.mark.parametrize("lost", ["name", "members", "depth"])
+def test_a_document_that_lacks_what_every_column_has_is_refused(lost):
+    document = wire.column_to_json(LINK)
+    del document[lost]
+    with pytest.raises((KeyError, TypeError), match=lost):
+        wire.column_from_json(document)

@@ -15,6 +15,7 @@ import columnservice
 from columnservice.api import cache, columns, datasets, definitions, health, problems, uploads
 from columnservice.api.auth import demand_loopback
 from columnservice.api.given import Again, Given
+from columnservice.api.listed import Lists
 from columnservice.api.measure import Measure
 from columnservice.delivery.house import open_house
 from columnservice.settings import Settings
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.state.given = Given()
+    app.state.lists = Lists()
     app.add_middleware(Again, given=app.state.given)
     app.add_middleware(Measure)
     for room in (health, datasets, definitions, columns, uploads, cache):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import asdict
 from functools import cache, partial
 from typing import Annotated, Any, Literal
 
@@ -15,23 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from columnservice import wire
 from columnservice.api.auth import Caller, Principal, demand_read
+from columnservice.api.columnlist import EVERY_COLUMN, document_of
 from columnservice.api.given import Given
+from columnservice.api.listed import Listed, Lists
 from columnservice.api.replies import Begun, GrowingReply, WholeReply, headers_of, whole_parts
 from columnservice.api.rooms import Home
-from columnservice.catalogue.columns import columns_of
-from columnservice.catalogue.derived import matched_with
-from columnservice.catalogue.makings import makings_of, parents_state
-from columnservice.catalogue.matchwords import HAS_MATCH, MATCH_COMPUTES
 from columnservice.catalogue.partitions import partitions_of
 from columnservice.delivery.basis import Basis
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
 from columnservice.delivery.stream import Stream
-from columnservice.delivery.summary import MatchSum, matches
 from columnservice.delivery.uploads import record_of
 from columnservice.errors import RequestError
-from columnservice.formats import format_named
-from columnservice.model import Column, OfferedColumn, Origin, Support
+from columnservice.model import Origin, Support
 from columnservice.search import ColumnFilter, Order
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["columns"])
@@ -56,77 +51,36 @@ class ColumnQuery(BaseModel):
     columns: list[str] = Field(min_length=1, max_length=MOST_COLUMNS)
 
 
-@router.get("/columns")
+@router.get(
+    "/columns",
+    response_model=dict[str, Any],
+    responses={304: {"description": "The list that ``If-None-Match`` names is as it was."}},
+)
 def list_columns(
     name: str,
     house: Home,
     caller: Caller,
+    http: Request,
     match: Annotated[str | None, Query(max_length=MOST_MATCH)] = None,
     origin: Origin | None = None,
     collection: Annotated[str | None, Query(max_length=MOST_MATCH)] = None,
     support: Support | None = None,
     sort: Order | None = None,
-) -> dict[str, Any]:
+    if_none_match: Held = None,
+) -> Response:
     """Columns of a Dataset: its own, and those that its parent offers; all, or those that fit.
 
     With them stands how each is made (``recipes``, and ``inputs`` where it is computed), by which a
     client knows old values from new ones.
     """
     demand_read(caller, name)
-    # Asked before the Columns: what changes meanwhile must not be taken for known.
-    parents = parents_state(house.catalogue, name)
-    dataset = house.catalogue.dataset(name)
-    offered = columns_of(house.catalogue, name)
-    known = {o.column.name: o for o in offered}
     wanted = ColumnFilter(match, origin, collection, support, sort)
-    chosen = wanted.choose(o.column for o in offered)
-    found = matches(house.catalogue, name) if dataset.parent else []
-    matched = {(m.local, m.parent): m for m in found}
-    makings = makings_of(house.catalogue, name)
-    return {
-        "dataset": name,
-        "format": dataset.format,
-        "parent": dataset.parent,
-        "parents": parents,
-        "witnesses": _witnesses(dataset.format, [o.column for o in offered]),
-        "columns": [_told(known[c.name], known, matched, makings.get(c.name, ())) for c in chosen],
-    }
-
-
-def _told(
-    offered: OfferedColumn,
-    known: Mapping[str, OfferedColumn],
-    matched: Mapping[tuple[str, str], MatchSum],
-    makings: Sequence[str],
-) -> dict[str, Any]:
-    """A Column and how it is made; with how well the objects match where it rests on that."""
-    document, derivation = wire.column_to_json(offered.column), offered.derivation
-    if makings:
-        document["recipes"] = list(makings)
-    if derivation is None:
-        return document
-    document["inputs"] = list(derivation.inputs)
-    rests = derivation.compute in MATCH_COMPUTES
-    found = matched.get(matched_with(offered, known)) if rests else None
-    if found is None:
-        return document
-    document["match"] = asdict(found)
-    if derivation.compute == HAS_MATCH:
-        document["doc"] += f": {found.told}"
-    return document
-
-
-def _witnesses(format_name: str, columns: Sequence[Column]) -> list[str]:
-    """The local event scalars that an upload of EventKeys should bring along for comparison."""
-    form = format_named(format_name)
-    named = {w.column for w in form.witnesses}
-    return [
-        c.name
-        for c in columns
-        if c.origin == "local"
-        and c.type.startswith(("int", "uint", "float"))
-        and (c.name in named or form.common_scalars)
-    ]
+    if wanted == EVERY_COLUMN:
+        lists: Lists = http.app.state.lists
+        listed = lists.find(house.catalogue, name)
+    else:
+        listed = Listed.of(document_of(house.catalogue, name, wanted))
+    return listed.reply(if_none_match)
 
 
 @router.get("/partitions")

@@ -5,6 +5,7 @@ Knows no files and opens no transaction.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,6 +169,16 @@ def notes_of(connection: sa.Connection, name: str, prefix: str) -> dict[str, Any
     """The notes of a Dataset whose keys begin with a prefix, by key."""
     query = sa.select(notes.c.key, notes.c.value).where(_begins(find(connection, name), prefix))
     return {row.key: row.value for row in connection.execute(query.order_by(notes.c.key))}
+
+
+def notes_state(connection: sa.Connection, name: str, prefix: str) -> str:
+    """A digest of the notes of a Dataset whose keys begin with a prefix."""
+    text = sa.cast(notes.c.value, sa.Text)  # read as it is kept: there may be one for each file
+    query = sa.select(notes.c.key, text).where(_begins(find(connection, name), prefix))
+    found = hashlib.blake2b(digest_size=16)
+    for key, value in connection.execute(query.order_by(notes.c.key)):
+        found.update(f"{len(key)} {key} {len(value)} {value}".encode())
+    return found.hexdigest()
 
 
 def remove_notes(connection: sa.Connection, name: str, prefix: str) -> None:

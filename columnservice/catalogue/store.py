@@ -26,6 +26,7 @@ from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
 
 T = TypeVar("T")
 _REMEMBERED = 256
+_LOOKED_UP = 4096  # a few words each
 _ROWS_PER_TRANSACTION = 20_000
 
 
@@ -43,7 +44,7 @@ class Catalogue:
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self._remembered: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._editions: dict[tuple[str, ...], tuple[int | None, tuple[tuple[int, int], ...]]] = {}
+        self._looked_up: dict[tuple[str, ...], tuple[int, Any]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -74,8 +75,7 @@ class Catalogue:
         Raises:
             UnknownDataset: there is none; names the nearest. So do all methods that take a name.
         """
-        with self._database.reading() as connection:
-            return datasets.find(connection, name).dataset
+        return self._look_up(("dataset", name), lambda c: datasets.find(c, name).dataset)
 
     def datasets(self) -> tuple[Dataset, ...]:
         """All Datasets, in order of registration."""
@@ -115,6 +115,15 @@ class Catalogue:
         """The JSON values of a Dataset whose keys begin with a prefix, by key."""
         with self._database.reading() as connection:
             return datasets.notes_of(connection, name, prefix)
+
+    def notes_state(self, name: str, prefix: str) -> str:
+        """A digest of the notes of a Dataset whose keys begin with a prefix.
+
+        ``edition`` does not tell of them: they change without any File.
+        """
+        return self._look_up(
+            ("notes", name, prefix), lambda c: datasets.notes_state(c, name, prefix)
+        )
 
     def remove_notes(self, name: str, prefix: str) -> None:
         """Forget the notes of a Dataset whose keys begin with a prefix."""
@@ -307,16 +316,22 @@ class Catalogue:
 
     def edition(self, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
         """What is another one as soon as a File of one of these Datasets changes."""
+        return self._look_up(("edition", *names), lambda c: datasets.editions(c, names))
+
+    def _look_up(self, key: tuple[str, ...], ask: Callable[[sa.Connection], T]) -> T:
+        """What the database says, remembered until anybody commits anything."""
         # Asked first: what is committed meanwhile must not be taken for known.
-        version, key = self._database.version(), tuple(names)
-        known_at, known = self._editions.get(key, (None, ()))
-        if version is not None and known_at == version:
-            return known
+        version = self._database.version()
+        known = self._looked_up.get(key)
+        if known is not None and known[0] == version:
+            there: T = known[1]
+            return there
         with self._database.reading() as connection:
-            found = datasets.editions(connection, names)
-        if len(self._editions) > _REMEMBERED:
-            self._editions.clear()
-        self._editions[key] = version, found
+            found = ask(connection)
+        if version is not None:
+            if len(self._looked_up) > _LOOKED_UP:
+                self._looked_up.clear()
+            self._looked_up[key] = version, found
         return found
 
     def _remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:

@@ -9,14 +9,14 @@ import importlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from columnservice import wire
+from columnservice.client.catalogue import Catalogue, ask_catalogue
 from columnservice.client.dataset import ColumnList, DatasetList, RemoteDataset
 from columnservice.client.definitions import Definitions
 from columnservice.client.fetching import DataRequest, fetch
-from columnservice.client.makings import Makings
 from columnservice.client.reply import Reply
 from columnservice.client.replycache import ReplyCache
 from columnservice.client.report import LEDGER, Report
@@ -26,16 +26,6 @@ from columnservice.errors import RequestError
 DEFAULT_URL = "http://127.0.0.1:8000"
 EAGER_LIMIT_BYTES = 2_000_000_000
 CACHE_LIMIT_BYTES = 10_000_000_000
-
-
-class Catalogue(NamedTuple):
-    """A Dataset's Format, its Columns, the local ones that tell samples apart, and how the Columns
-    are made."""
-
-    format: str
-    columns: ColumnList
-    witnesses: tuple[str, ...]
-    makings: Makings = Makings()
 
 
 def connect(
@@ -134,11 +124,8 @@ class Service:
         return ColumnList([c for c in told if c.origin != "reference"])
 
     def catalogue(self, dataset: str) -> Catalogue:
-        """What a Dataset offers; raises what ``columns`` raises."""
-        document = self.transport.json(f"/v1/datasets/{quote(dataset, safe='')}/columns")
-        columns = ColumnList([wire.column_from_json(c) for c in document["columns"]])
-        witnesses = tuple(document.get("witnesses", ()))
-        return Catalogue(document["format"], columns, witnesses, Makings.of(document))
+        """What a Dataset offers, asked for now; raises what ``columns`` raises."""
+        return ask_catalogue(self.transport, dataset)
 
     def fetch(
         self, dataset: str, uuid: str, start: int, stop: int, columns: Sequence[str]

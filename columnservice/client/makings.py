@@ -82,6 +82,10 @@ class Makings:
         """As a JSON document."""
         return {"recipes": self.recipes, "inputs": self.inputs, "parents": self.parents}
 
+    def anew(self) -> Makings:
+        """The same for another analysis, which learns of later lists by itself."""
+        return Makings(dict(self.recipes), dict(self.inputs), self.parents)
+
     def only(self, names: Iterable[str]) -> Makings:
         """The same of some Columns, and of what they are computed from."""
         wanted = behind(names, self.inputs)

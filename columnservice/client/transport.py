@@ -78,7 +78,30 @@ class Transport:
             Unreachable, TruncatedReply: the answer did not arrive.
             ColumnServiceError: whatever the service says, or that this is no column service.
         """
-        body = self.request("GET", path, query=query)
+        return self._object(path, self.request("GET", path, query=query))
+
+    def json_unless(self, path: str, held: str) -> tuple[dict[str, Any] | None, str]:
+        """The JSON object that a GET of ``path`` gives, and its ETag; None in place of one held.
+
+        Args:
+            path: as for ``request``.
+            held: the ETag of the object that the caller holds; empty for none.
+
+        Raises:
+            Unreachable, TruncatedReply, ColumnServiceError: as ``json`` does.
+        """
+        headers = {"Accept": "application/json"} | ({"If-None-Match": held} if held else {})
+        answer = self.exchange("GET", path, headers=headers)
+        if held and answer.status == NOT_MODIFIED:
+            return None, held
+        return self._object(path, self._whole(answer)), answer.etag
+
+    def _object(self, path: str, body: bytes) -> dict[str, Any]:
+        """The JSON object that came for ``path``.
+
+        Raises:
+            ColumnServiceError: it is none.
+        """
         try:
             document = json.loads(body)
         except ValueError:
@@ -117,7 +140,14 @@ class Transport:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        answer = self.exchange(method, path, query=query, body=body, headers=headers)
+        return self._whole(self.exchange(method, path, query=query, body=body, headers=headers))
+
+    def _whole(self, answer: Answer) -> bytes:
+        """The body of an answer.
+
+        Raises:
+            TruncatedReply: it did not arrive to its end.
+        """
         if not answer.whole:
             raise TruncatedReply(f"The reply of {self.url} broke off.")
         return bytes(answer.content)

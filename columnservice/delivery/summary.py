@@ -82,6 +82,11 @@ def matches(catalogue: Catalogue, name: str) -> list[MatchSum]:
     return matches_of(note for note in notes if "error" not in note)
 
 
+def matches_state(catalogue: Catalogue, name: str) -> str:
+    """What is another one as soon as ``matches`` may be."""
+    return catalogue.notes_state(name, f"{CHECKS}/")
+
+
 @dataclass(frozen=True)
 class DatasetSummary:
     """What ``dataset show`` tells.

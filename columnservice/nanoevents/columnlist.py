@@ -7,15 +7,19 @@ Knows the client; neither uproot nor coffea.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import Any
 
 from columnservice import wire
+from columnservice.client.catalogue import MOST_LISTS
+from columnservice.client.catalogue import Catalogue as Told
 from columnservice.client.client import Service
+from columnservice.client.lately import Lately
 from columnservice.client.makings import Makings
 from columnservice.errors import (
     RequestError,
@@ -42,9 +46,18 @@ class Catalogue:
     witnesses: tuple[str, ...] = ()
     references: tuple[Column, ...] = ()
     makings: Makings = field(default_factory=Makings)
+    _like: Catalogue | None = field(default=None, init=False, compare=False, repr=False)
+
+    def anew(self) -> Catalogue:
+        """The same for another analysis, which learns of later lists by itself; pickled once."""
+        made = replace(self, makings=self.makings.anew())
+        object.__setattr__(made, "_like", self)
+        return made
 
     @cached_property
     def _frozen(self) -> bytes:
+        if self._like is not None:
+            return self._like._frozen
         document = {
             "dataset": self.dataset,
             "format": self.format,
@@ -108,6 +121,11 @@ def _thaw(frozen: bytes) -> Catalogue:
     )
 
 
+_known: Lately[tuple[str, str], tuple[str, Catalogue]] = Lately(MOST_LISTS)
+"""By URL of the service and Dataset: the state of the list that was told last, and what it says."""
+os.register_at_fork(after_in_child=_known.renew)
+
+
 def catalogue_of(service: Service, dataset: str) -> Catalogue:
     """A Dataset's column list, asked for now.
 
@@ -116,6 +134,24 @@ def catalogue_of(service: Service, dataset: str) -> Catalogue:
         TransportError: the service did not answer.
     """
     told = service.catalogue(dataset)
+    if not told.state:
+        return _offered(dataset, told)
+    key = service.url, dataset
+    state, known = _known.find(key) or ("", None)
+    if known is None or state != told.state:
+        known = _offered(dataset, told)
+        _known.keep(key, (told.state, known))
+    return known.anew()
+
+
+def forget() -> None:
+    """Forget all lists of this process."""
+    _known.renew()
+    _thaw.cache_clear()
+
+
+def _offered(dataset: str, told: Told) -> Catalogue:
+    """What of the service's list an offer holds."""
     added = tuple(c for c in told.columns if c.origin not in ("local", "reference"))
     references = tuple(c for c in told.columns if c.origin == "reference")
     names = frozenset(c.name for c in told.columns if c.origin != "reference")

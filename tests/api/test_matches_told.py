@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from columnservice.api.columns import _told
+from columnservice.api.columnlist import told
 from columnservice.catalogue.derived import derived_columns
 from columnservice.delivery.summary import MatchSum
 from tests.catalogue.test_derived import objects
@@ -22,8 +22,8 @@ def test_files_matched_with_another_collection_do_not_speak_for_a_column():
     known = {o.column.name: o for o in derived_columns(("nanoaod", "miniaod"), local, remote)}
     both = {("Jet", p): told_of(p) for p in ("slimmedJetsPuppi", "slimmedJets")}
     for name in ("Jet_hasMatch", "Jet_slimmedJetsPuppiIdx", "Jet_matchDR", "Jet_area"):
-        document = _told(known[name], known, both, ())
+        document = told(known[name], known, both, ())
         assert document["match"]["parent"] == "slimmedJetsPuppi"
-    assert _told(known["Jet_hasMatch"], known, both, ())["doc"].endswith("in slimmedJetsPuppi")
+    assert told(known["Jet_hasMatch"], known, both, ())["doc"].endswith("in slimmedJetsPuppi")
     other = {("Jet", "slimmedJets"): told_of("slimmedJets")}
-    assert "match" not in _told(known["Jet_area"], known, other, ())
+    assert "match" not in told(known["Jet_area"], known, other, ())

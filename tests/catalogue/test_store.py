@@ -228,3 +228,46 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path):
 def test_a_database_url_that_cannot_be_used_is_told(bad):
     with pytest.raises(SetupError, match="COLUMNSERVICE_DATABASE_URL"):
         Catalogue(bad)
+
+
+def test_the_state_of_notes_is_another_one_after_each_change_of_them_and_of_nothing_else(
+    catalogue, url
+):
+    catalogue.add_dataset(MINI)
+    other = Catalogue(url)
+    changes = [
+        lambda c: c.set_note("tt_mini", "checks/a", {"events": 1}),
+        lambda c: c.set_note("tt_mini", "checks/a", {"events": 2}),
+        lambda c: c.set_note("tt_mini", "checks/b", {"events": 2}),
+        lambda c: c.remove_notes("tt_mini", "checks/a"),
+        lambda c: c.set_note("tt_mini", "checks/b", None),
+        lambda c: c.set_note("tt_mini", "checks/b", ""),
+    ]
+    states = [catalogue.notes_state("tt_mini", "checks/")]
+    for number, change in enumerate(changes):
+        change((catalogue, other)[number % 2])
+        states.append(catalogue.notes_state("tt_mini", "checks/"))
+        assert other.notes_state("tt_mini", "checks/") == states[-1]
+    assert len({*states}) == len(changes) + 1
+    catalogue.set_note("tt_mini", "uploads/a", {"events": 1})
+    catalogue.record_file("tt_mini", record(1), LAYOUT)
+    assert catalogue.notes_state("tt_mini", "checks/") == states[-1]
+    other.remove_notes("tt_mini", "checks/")
+    assert catalogue.notes_state("tt_mini", "checks/") == states[0]
+    other.close()
+
+
+def test_what_other_processes_do_to_a_dataset_is_seen_at_once(catalogue, url):
+    other = Catalogue(url)
+    with pytest.raises(UnknownDataset):
+        catalogue.dataset("tt_nano")
+    other.add_dataset(MINI)
+    other.add_dataset(NANO)
+    assert catalogue.dataset("tt_nano") == NANO
+    other.remove_dataset("tt_nano")
+    for ask in (catalogue.dataset, lambda n: catalogue.notes_state(n, "")):
+        with pytest.raises(UnknownDataset):
+            ask("tt_nano")
+    other.add_dataset(Dataset("tt_nano", "nanoaod"))
+    assert catalogue.dataset("tt_nano").parent is None
+    other.close()

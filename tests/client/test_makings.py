@@ -104,6 +104,16 @@ def test_a_layout_that_became_known_later_is_no_change_and_is_asked_about_once()
     assert service.asked == 3
 
 
+def test_what_one_analysis_learns_is_not_known_to_another():
+    first = Makings.of(DOCUMENT)
+    second, service = first.anew(), Service(Muon_pt="126")
+    assert second == first
+    demand(first, service, "Muon_pt", Muon_pt="6")
+    assert first.changed(["Muon_pt"], told(Muon_pt=["6" * 32])) == []
+    for other in (second, first.anew()):
+        assert other.changed(["Muon_pt"], told(Muon_pt=["6" * 32])) == ["Muon_pt"]
+
+
 @pytest.mark.parametrize("now", ["6", "16", "12", "127"])
 def test_a_column_that_lost_a_digest_or_has_one_that_nobody_lists_is_changed(now):
     service = Service(Muon_pt=now)

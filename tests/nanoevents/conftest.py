@@ -6,8 +6,9 @@ import pytest
 import uproot
 
 import columnservice
+from columnservice.client import catalogue
 from columnservice.client.report import LEDGER
-from columnservice.nanoevents import complaints, offer
+from columnservice.nanoevents import columnlist, complaints, offer
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.memory import MEMORY
 from columnservice.nanoevents.supply import forget_uploads
@@ -56,6 +57,8 @@ def forgetful(monkeypatch):
     MEMORY.clear()
     AHEAD.renew()
     LEDGER.renew()
+    catalogue.forget()
+    columnlist.forget()
     offer.forget()
     complaints.forget()
     forget_uploads()

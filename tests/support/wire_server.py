@@ -150,6 +150,11 @@ def _triples(keys: Keys) -> list[tuple[int, ...]]:
     return list(zip(keys.run.tolist(), keys.lumi.tolist(), keys.event.tolist(), strict=True))
 
 
+def etag_of(body: bytes) -> str:
+    """An ETag that names the very bytes."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
 def _as_ever(request: Request) -> None:
     """No answer of its own: the double answers as the service does."""
 
@@ -158,7 +163,8 @@ class WireServer:
     """The double. ``spoil`` changes the bytes of data replies; ``answer`` replaces any answer.
 
     ``breaks``: of the next data replies, how many bytes arrive before the connection breaks.
-    ``etags``: whether data replies carry one. ``uploads``: digest → uploaded Arrow table.
+    ``etags``: whether data replies carry one. ``list_etag``: that of a list of Columns as it is
+    sent. ``uploads``: digest → uploaded Arrow table.
     """
 
     def __init__(self) -> None:
@@ -168,6 +174,7 @@ class WireServer:
         self.answer: Callable[[Request], tuple[int, str, bytes] | None] = _as_ever
         self.breaks: list[int] = []
         self.etags = False
+        self.list_etag: Callable[[bytes], str] = etag_of
         self.uploads: dict[str, pa.Table] = {}
         self.url = ""
 
@@ -298,10 +305,12 @@ def wire_server() -> Iterator[WireServer]:
             double.log.append(request)
             status, kind, body = double.handle(request)
             etag = ""
-            if double.etags and status == 200 and kind == wire.MEDIA_TYPE:
-                etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-                if request.headers.get("If-None-Match") == etag:
-                    status, body = 304, b""
+            if status == 200 and double.etags and kind == wire.MEDIA_TYPE:
+                etag = etag_of(body)
+            elif status == 200 and path.endswith("/columns"):
+                etag = double.list_etag(body)
+            if etag and request.headers.get("If-None-Match") == etag:
+                status, body = 304, b""
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
