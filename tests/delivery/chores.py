@@ -80,6 +80,14 @@ def die_first(name: str, path: Path, how: int) -> str:
     return name
 
 
+def leave_first(name: str, path: Path) -> str:
+    """End the process as SIGTERM does in the middle of a task, unless somebody did before."""
+    if path.exists():
+        return name
+    path.touch()
+    raise SystemExit(0)
+
+
 def die(name: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -191,6 +191,16 @@ def test_a_task_whose_process_died_or_froze_is_done_by_another(team, tmp_path, h
     until(lambda: workers.warm == 3, "the process is replaced")
 
 
+def test_a_task_that_ends_its_process_by_itself_is_done_by_another(team, tmp_path):
+    """The service does not end: nothing told it to."""
+    workers, metrics = team
+    before = count(metrics, "columnservice_worker_deaths")
+    task = workers.run(chores.leave_first, "a.root", tmp_path / "left")
+    assert task.result(PATIENCE_SECONDS) == "a.root"
+    assert count(metrics, "columnservice_worker_deaths") == before + 1
+    until(lambda: workers.warm == 3, "the process is replaced")
+
+
 def test_a_task_that_kills_every_process_fails_and_the_others_go_on(team):
     workers, _ = team
     with pytest.raises(Unavailable, match=r"bad\.root: two worker processes died"):

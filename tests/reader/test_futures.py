@@ -39,3 +39,21 @@ def test_an_error_of_what_is_given_up_is_nobodys():
         failed = submit(threads, lambda n: 1 // n, 0)
         give_up([failed])
         assert failed.done()
+
+
+def test_what_never_began_is_not_waited_for():
+    """Nobody would ever say that it is over, as long as the threads are busy with other things."""
+    go_on, given_up = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(go_on.wait)
+        never = submit(threads, lambda n: n, 0)
+
+        def work() -> None:
+            give_up([never])
+            given_up.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        over = given_up.wait(10)
+        go_on.set()
+    assert over
+    assert never.cancelled()
