@@ -6,8 +6,9 @@ Knows no files and opens no transaction.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -173,12 +174,29 @@ def notes_of(connection: sa.Connection, name: str, prefix: str) -> dict[str, Any
 
 def notes_state(connection: sa.Connection, name: str, prefix: str) -> str:
     """A digest of the notes of a Dataset whose keys begin with a prefix."""
-    text = sa.cast(notes.c.value, sa.Text)  # read as it is kept: there may be one for each file
-    query = sa.select(notes.c.key, text).where(_begins(find(connection, name), prefix))
+    return _state(_written(connection, name, prefix))
+
+
+def notes_with_state(
+    connection: sa.Connection, name: str, prefix: str
+) -> tuple[dict[str, Any], str]:
+    """``notes_of`` and ``notes_state``, of the very same notes."""
+    written = tuple(_written(connection, name, prefix))
+    return {key: json.loads(value) for key, value in written}, _state(written)
+
+
+def _state(written: Iterable[tuple[str, str]]) -> str:
     found = hashlib.blake2b(digest_size=16)
-    for key, value in connection.execute(query.order_by(notes.c.key)):
+    for key, value in written:
         found.update(f"{len(key)} {key} {len(value)} {value}".encode())
     return found.hexdigest()
+
+
+def _written(connection: sa.Connection, name: str, prefix: str) -> Iterable[tuple[str, str]]:
+    """Notes as they are kept; there may be one for each File."""
+    text = sa.cast(notes.c.value, sa.Text)
+    query = sa.select(notes.c.key, text).where(_begins(find(connection, name), prefix))
+    return ((key, value) for key, value in connection.execute(query.order_by(notes.c.key)))
 
 
 def remove_notes(connection: sa.Connection, name: str, prefix: str) -> None:

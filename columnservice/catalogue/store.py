@@ -6,8 +6,6 @@ that are kept here.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -20,13 +18,12 @@ from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.lumis import chunked
 from columnservice.catalogue.manifest import ManifestEntry
 from columnservice.catalogue.records import FileCounts, FileFailure, columnset_of
+from columnservice.catalogue.remembered import Remembered
 from columnservice.catalogue.tables import columnsets
 from columnservice.errors import ColumnServiceError, UnknownDataset
 from columnservice.model import ColumnSet, Dataset, FileRecord, LumiRange
 
 T = TypeVar("T")
-_REMEMBERED = 256
-_LOOKED_UP = 4096  # a few words each
 _ROWS_PER_TRANSACTION = 20_000
 
 
@@ -43,9 +40,7 @@ class Catalogue:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
-        self._remembered: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._looked_up: dict[tuple[str, ...], tuple[int, Any]] = {}
-        self._lock = threading.Lock()
+        self._remembered = Remembered(self._database)
 
     def close(self) -> None:
         """Close all connections to the database."""
@@ -75,7 +70,7 @@ class Catalogue:
         Raises:
             UnknownDataset: there is none; names the nearest. So do all methods that take a name.
         """
-        return self._look_up(("dataset", name), lambda c: datasets.find(c, name).dataset)
+        return self._remembered.look_up(("dataset", name), lambda c: datasets.find(c, name).dataset)
 
     def datasets(self) -> tuple[Dataset, ...]:
         """All Datasets, in order of registration."""
@@ -121,9 +116,14 @@ class Catalogue:
 
         ``edition`` does not tell of them: they change without any File.
         """
-        return self._look_up(
+        return self._remembered.look_up(
             ("notes", name, prefix), lambda c: datasets.notes_state(c, name, prefix)
         )
+
+    def notes_with_state(self, name: str, prefix: str) -> tuple[dict[str, Any], str]:
+        """``notes`` and ``notes_state``, of the very same notes."""
+        with self._database.reading() as connection:
+            return datasets.notes_with_state(connection, name, prefix)
 
     def remove_notes(self, name: str, prefix: str) -> None:
         """Forget the notes of a Dataset whose keys begin with a prefix."""
@@ -237,7 +237,7 @@ class Catalogue:
                 raise UnknownDataset(f"No registered file has the layout {digest}.")
             return columnset_of(digest, document)
 
-        return self._remember(("columnset", digest), load)
+        return self._remembered.derive(("columnset", digest), load)
 
     def columnsets(self, dataset: str) -> tuple[tuple[ColumnSet, int], ...]:
         """(ColumnSet, number of Files with it), in order of first registration.
@@ -312,37 +312,8 @@ class Catalogue:
             names: the Datasets.
             make: derives it; runs without a lock, perhaps twice at once.
         """
-        return self._remember((what, *self.edition(names)), make)
+        return self._remembered.derive((what, *self.edition(names)), make)
 
     def edition(self, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
         """What is another one as soon as a File of one of these Datasets changes."""
-        return self._look_up(("edition", *names), lambda c: datasets.editions(c, names))
-
-    def _look_up(self, key: tuple[str, ...], ask: Callable[[sa.Connection], T]) -> T:
-        """What the database says, remembered until anybody commits anything."""
-        # Asked first: what is committed meanwhile must not be taken for known.
-        version = self._database.version()
-        known = self._looked_up.get(key)
-        if known is not None and known[0] == version:
-            there: T = known[1]
-            return there
-        with self._database.reading() as connection:
-            found = ask(connection)
-        if version is not None:
-            if len(self._looked_up) > _LOOKED_UP:
-                self._looked_up.clear()
-            self._looked_up[key] = version, found
-        return found
-
-    def _remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        with self._lock:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-                known: T = self._remembered[key]
-                return known
-        made = make()
-        with self._lock:
-            self._remembered[key] = made
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return made
+        return self._remembered.look_up(("edition", *names), lambda c: datasets.editions(c, names))
