@@ -15,7 +15,7 @@ from columnservice.catalogue.derived import matched_with
 from columnservice.catalogue.makings import makings_of, parents_state
 from columnservice.catalogue.matchwords import HAS_MATCH, MATCH_COMPUTES
 from columnservice.catalogue.store import Catalogue
-from columnservice.delivery.summary import MatchSum, matches, matches_state
+from columnservice.delivery.summary import MatchSum, matches_state
 from columnservice.formats import format_named
 from columnservice.model import Column, OfferedColumn
 from columnservice.search import ColumnFilter
@@ -40,9 +40,17 @@ def state_of(catalogue: Catalogue, name: str) -> State:
 
 
 def document_of(
-    catalogue: Catalogue, name: str, wanted: ColumnFilter = EVERY_COLUMN
+    catalogue: Catalogue,
+    name: str,
+    matches: Sequence[MatchSum],
+    wanted: ColumnFilter = EVERY_COLUMN,
 ) -> dict[str, Any]:
     """The list of those Columns of a Dataset that fit, as JSON.
+
+    Args:
+        catalogue, name: of the Dataset.
+        matches: how well its objects match those of its parent.
+        wanted: which Columns.
 
     Raises:
         UnknownDataset: there is none of that name.
@@ -53,8 +61,7 @@ def document_of(
     offered = columns_of(catalogue, name)
     known = {o.column.name: o for o in offered}
     chosen = wanted.choose(o.column for o in offered)
-    found = matches(catalogue, name) if dataset.parent else []
-    matched = {(m.local, m.parent): m for m in found}
+    matched = {(m.local, m.parent): m for m in matches if dataset.parent}
     makings = makings_of(catalogue, name)
     return {
         "dataset": name,

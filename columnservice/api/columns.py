@@ -24,6 +24,7 @@ from columnservice.delivery.basis import Basis
 from columnservice.delivery.house import House
 from columnservice.delivery.plan import ColumnRequest
 from columnservice.delivery.stream import Stream
+from columnservice.delivery.summary import matches
 from columnservice.delivery.uploads import record_of
 from columnservice.errors import RequestError
 from columnservice.model import Origin, Support
@@ -79,7 +80,8 @@ def list_columns(
         lists: Lists = http.app.state.lists
         listed = lists.find(house.catalogue, name)
     else:
-        listed = Listed.of(document_of(house.catalogue, name, wanted))
+        found = matches(house.catalogue, name)
+        listed = Listed.of(document_of(house.catalogue, name, found, wanted))
     return listed.reply(if_none_match)
 
 

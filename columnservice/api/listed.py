@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from columnservice.api.columnlist import State, document_of, state_of
 from columnservice.catalogue.store import Catalogue
+from columnservice.delivery.summary import matches_with_state
 
 MOST_BYTES = 64_000_000
 """Of all lists together; one of two thousand Columns is a megabyte."""
@@ -84,8 +85,10 @@ class Lists:
             if kept is not None and kept[0] == state:
                 self._kept.move_to_end(name)
                 return kept[1]
-        made = Listed.of(document_of(catalogue, name))
-        self._keep(name, state, made)
+        # Kept by the matches that are in it: others may be found and lost again meanwhile.
+        found, matches_state = matches_with_state(catalogue, name)
+        made = Listed.of(document_of(catalogue, name, found))
+        self._keep(name, (state[0], matches_state), made)
         return made
 
     def _keep(self, name: str, state: State, made: Listed) -> None:

@@ -118,7 +118,7 @@ def _check(source: pa.NativeFile, reader: pa.RecordBatchFileReader) -> None:
     schema, checksum = _scan(source)
     if reader.num_record_batches != 1 or not schema.equals(reader.schema, True):
         raise ValueError("its beginning and its footer disagree")
-    if schema.metadata[CHECKSUM_ENTRY] != checksum:
+    if (schema.metadata or {})[CHECKSUM_ENTRY] != checksum:
         raise ValueError("its checksum is wrong")
 
 

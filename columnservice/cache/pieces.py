@@ -28,7 +28,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from columnservice.cache.disk import Finished
 from columnservice.cache.held import HeldMaps
 from columnservice.cache.maps import Clock, Ledger, OpenMap
 from columnservice.cache.opening import open_shelf
@@ -162,31 +161,16 @@ class PieceCache:
             writing.close()
 
     def _enter(self, laid: Sequence[Laid]) -> str:
-        # What was used here must not be evicted as if it had not been.
-        self._write_down(wait=True)
-        places = self._shelf.disk.filenames(len(laid))
-        finished = {
-            one.key.text: Finished(one.path, one.size_bytes, place)
-            for one, place in zip(laid, places, strict=True)
-        }
         try:
-            self._shelf.enter(finished)
+            # What was used here must not be evicted as if it had not been.
+            self._write_down(wait=True)
+            self._shelf.enter({one.key.text: (one.path, one.size_bytes) for one in laid})
         except OSError as error:
-            self._abandon(places)
             return str(error)
         except INDEX_TROUBLE as error:
-            self._abandon(places)
             return f"the index cannot be written: {error!r}"
-        except BaseException:
-            self._abandon(places)
-            raise
-        self._held.forget(finished)
+        self._held.forget(one.key.text for one in laid)
         return ""
-
-    def _abandon(self, places: Iterable[str]) -> None:
-        # Where the index cannot even be read, the next sweep finds the files.
-        with suppress(*INDEX_TROUBLE):
-            self._shelf.abandon(places)
 
     def _rejected(self, key: PieceKey, reason: str) -> None:
         self._ledger.count("rejected")

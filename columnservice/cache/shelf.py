@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,14 +71,30 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         for name in TALLIES:
             self._sql("INSERT OR IGNORE INTO Tally VALUES (?, 0)", (name,))
 
-    def enter(self, finished: Mapping[str, Finished]) -> None:
-        """Store Piece files by key, all of them in one transaction or none.
+    def enter(self, files: Mapping[str, tuple[Path, int]]) -> None:
+        """Adopt complete Piece files, all of them in one transaction or none.
+
+        Args:
+            files: by key; a file and its size in bytes.
 
         Raises:
-            OSError: a file could not be adopted. Then, as after `INDEX_TROUBLE`, abandon them all.
+            OSError: one could not be adopted.
         """
+        places = self.disk.filenames(len(files))
+        try:
+            self._enter(
+                (key, Finished(path, size_bytes, place))
+                for (key, (path, size_bytes)), place in zip(files.items(), places, strict=True)
+            )
+        except BaseException:
+            # Where the index cannot even be read, the next sweep finds the files.
+            with suppress(*INDEX_TROUBLE):
+                self._abandon(places)
+            raise
+
+    def _enter(self, finished: Iterable[tuple[str, Finished]]) -> None:
         now = time.time()
-        stored = [(self.disk.put(key), self.disk.store(f, False)) for key, f in finished.items()]
+        stored = [(self.disk.put(key), self.disk.store(file, False)) for key, file in finished]
         with self._transact() as (sql, cleanup):
             for (key, raw), (size_bytes, mode, filename, value) in stored:
                 columns = (None, None, size_bytes, mode, filename, value)
@@ -276,7 +292,7 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         if self._con.in_transaction:
             self._sql("ROLLBACK")
 
-    def abandon(self, filenames: Iterable[str]) -> None:
+    def _abandon(self, filenames: Iterable[str]) -> None:
         """Remove files that were adopted, unless entries name them after all."""
         self.recover()
         for filename in filenames:

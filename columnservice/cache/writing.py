@@ -20,7 +20,8 @@ from columnservice.cache.piece import PieceKey
 from columnservice.cache.piecefile import write_piece
 
 MOST_WAITING_BYTES = 32_000_000
-"""What is written and not entered can be neither used nor evicted; from here on it is entered."""
+"""What is written and not entered can be neither used nor evicted: no more of it than this, nor
+than one Piece may have, waits."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,17 @@ class Writing:
         self.unkept: dict[PieceKey, pa.RecordBatch] = {}
         self._incoming, self._largest_bytes = incoming, largest_bytes
         self._enter, self._refused = enter, refused
+        self._most_waiting_bytes = min(MOST_WAITING_BYTES, largest_bytes)
         self._waiting: list[Laid] = []
+        self._closed = False
         self._lock = threading.Lock()
         self._entering = threading.Lock()
 
     def write(self, key: PieceKey, batch: pa.RecordBatch) -> None:
-        """Write a Piece, which takes the place of what stands under its key when it is entered."""
+        """Write a Piece, which takes the place of what stands under its key when it is entered.
+
+        One that is complete only after ``close`` is given up.
+        """
         too_large = f"it is larger than {self._largest_bytes} bytes"
         if pa.ipc.get_record_batch_size(batch) > self._largest_bytes:
             self._refuse(key, batch, too_large)
@@ -91,9 +97,13 @@ class Writing:
             self._refuse(key, batch, reason)
             return
         with self._lock:
-            self._waiting.append(Laid(key, path, size_bytes, batch))
-            full = sum(laid.size_bytes for laid in self._waiting) >= MOST_WAITING_BYTES
-        if full:
+            late = self._closed
+            if not late:
+                self._waiting.append(Laid(key, path, size_bytes, batch))
+            waiting_bytes = sum(laid.size_bytes for laid in self._waiting)
+        if late:
+            _remove([path])
+        elif waiting_bytes >= self._most_waiting_bytes:
             self.enter()
 
     def enter(self) -> None:
@@ -110,7 +120,9 @@ class Writing:
                 self._refuse(one.key, one.batch, reason)
 
     def close(self) -> None:
-        """Give up what is not entered."""
+        """Give up what is not entered, and what other threads are writing still."""
+        with self._lock:
+            self._closed = True
         _remove([one.path for one in self._take()])
 
     def _take(self) -> list[Laid]:

@@ -78,8 +78,13 @@ def matches_of(checks: Iterable[Mapping[str, Any]]) -> list[MatchSum]:
 
 def matches(catalogue: Catalogue, name: str) -> list[MatchSum]:
     """How well a Dataset's objects match those of its parent, as far as it was looked at."""
-    notes = catalogue.notes(name, f"{CHECKS}/").values()
-    return matches_of(note for note in notes if "error" not in note)
+    return matches_with_state(catalogue, name)[0]
+
+
+def matches_with_state(catalogue: Catalogue, name: str) -> tuple[list[MatchSum], str]:
+    """``matches``, and the very ``matches_state`` that they follow from."""
+    notes, state = catalogue.notes_with_state(name, f"{CHECKS}/")
+    return matches_of(note for note in notes.values() if "error" not in note), state
 
 
 def matches_state(catalogue: Catalogue, name: str) -> str:

@@ -117,7 +117,7 @@ class Friend:
         # Read from the local file while the service is at work.
         keys = Meanwhile(lambda: self._local_keys(where.start, where.stop))
         try:
-            held = self._supply.take(where, needed, keys.begin, explicit=explicit)
+            held = self._supply.take(where, needed, keys, explicit=explicit)
         finally:
             keys.end()
         evidences = [held[name][1] for name in needed or held]

@@ -14,8 +14,8 @@ class Meanwhile:
     """Work that is begun if there is something to wait for, and is over when the wait is.
 
     Args:
-        work: does nothing that the waiting thread does. Whatever goes wrong in it stays there: who
-            needs its result does it again, and is told then.
+        work: does nothing that the waiting thread does. Whatever goes wrong in it, or with its
+            thread, stays there: who needs its result does it again, and is told then.
     """
 
     def __init__(self, work: Callable[[], object]) -> None:
@@ -24,14 +24,18 @@ class Meanwhile:
 
     def begin(self) -> None:
         """Begin, unless it was begun."""
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._done, name="columnservice-meanwhile", daemon=True
-            )
-            self._thread.start()
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._done, name="columnservice-meanwhile", daemon=True)
+        with suppress(RuntimeError):  # this user may have no more threads
+            thread.start()
+            self._thread = thread
 
     def end(self) -> None:
-        """Wait until it is done, if it was begun: nobody takes away what it works on."""
+        """Wait until it is done, if it was begun: nobody takes away what it works on.
+
+        So an error of the service, or an interrupt, is told only then.
+        """
         if self._thread is not None:
             self._thread.join()
 

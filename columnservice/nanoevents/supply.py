@@ -5,7 +5,6 @@ What is handed out is not proven yet. Knows the client and ranges; neither uproo
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -27,6 +26,7 @@ from columnservice.model import Column, Keys, Ragged, plain
 from columnservice.nanoevents.ahead import AHEAD
 from columnservice.nanoevents.columnlist import Catalogue
 from columnservice.nanoevents.layouts import key_branches
+from columnservice.nanoevents.meanwhile import Meanwhile
 from columnservice.nanoevents.memory import MEMORY, Evidence, Made, Memory, Range, Source
 from columnservice.nanoevents.offer import Offer, warn_once
 
@@ -82,8 +82,6 @@ class Supply:
         self._columns = {**columns, **{r.name: r for r in references}}
         # A parent may be added at any time: who opens the file anew shall see it.
         self._incomplete = Memory(_OWN_LIMIT_BYTES)
-        # Two threads may come to the file: one waits for the service, the other reads meanwhile.
-        self._reading = threading.Lock()
         self._counts = {c.counts_of: c for c in columns.values() if c.counts_of is not None}
 
     def range(self, start: int, stop: int) -> Range:
@@ -91,26 +89,25 @@ class Supply:
         return Range(self.source, self._local.uuid, start, stop)
 
     def keys(self, start: int, stop: int) -> Keys:
-        """The file's own EventKeys of a range; any thread may ask.
+        """The file's own EventKeys of a range.
 
         Raises:
             NoEventKeys: the file has none.
         """
         local = self._local
         branches = key_branches(self._catalogue.layout, local.names(), local.path)
-        with self._reading:
-            run, lumi, event = (local.values(b, start, stop) for b in branches)
+        run, lumi, event = (local.values(b, start, stop) for b in branches)
         return Keys(run.astype(np.uint32), lumi.astype(np.uint32), event.astype(np.uint64))
 
     def take(
-        self, where: Range, needed: Iterable[str], waiting: Callable[[], None], *, explicit: bool
+        self, where: Range, needed: Iterable[str], meanwhile: Meanwhile, *, explicit: bool
     ) -> Holding:
         """At least these Columns of a range; any one where none is named.
 
         Args:
             where: the range.
             needed: names.
-            waiting: called before the service is asked.
+            meanwhile: what can be done with the local file while the service is at work.
             explicit: ask for these only; else also for those that were used on earlier ranges.
         """
         names = list(dict.fromkeys(needed))
@@ -122,8 +119,7 @@ class Supply:
         if not _holds(held, names):
             wanted = [n for n in names if n not in held] or [self._cheapest()]
             more = self._expected() if not explicit and not held else []
-            waiting()
-            evidence, values = self._fetch(where, wanted, more)
+            evidence, values = self._fetch(where, wanted, more, meanwhile)
             self._demand_as_listed([n for n in wanted if n in self._offered], evidence)
             self._memory(where, evidence).keep(where, evidence, self._lasting(evidence, values))
             held = {**self._recall(where), **{n: (v, evidence) for n, v in values.items()}}
@@ -207,17 +203,18 @@ class Supply:
         return self._incomplete
 
     def _fetch(
-        self, where: Range, wanted: list[str], more: list[str]
+        self, where: Range, wanted: list[str], more: list[str], meanwhile: Meanwhile
     ) -> tuple[Evidence, dict[str, Ragged]]:
         """Columns that are needed, with more if that does no harm."""
         if set(more) - set(wanted):
             try:
-                return self._read(self._ask(where, [*wanted, *more]), [*wanted, *more])
+                reply = self._ask(where, [*wanted, *more], meanwhile)
+                return self._read(reply, [*wanted, *more])
             except TransportError:
                 raise
             except ColumnServiceError:
                 pass  # Perhaps because of what nobody has asked for on these rows.
-        return self._read(self._ask(where, wanted), wanted)
+        return self._read(self._ask(where, wanted, meanwhile), wanted)
 
     def _expected(self) -> list[str]:
         """Columns that this analysis is known to use, with what shows that their objects match."""
@@ -253,14 +250,16 @@ class Supply:
         )
         return self._offer.service.ask(request, ahead=ahead)
 
-    def _ask(self, where: Range, names: Iterable[str]) -> Reply:
+    def _ask(self, where: Range, names: Iterable[str], meanwhile: Meanwhile) -> Reply:
         """The service's reply; a file that it does not know is introduced to it once."""
+        meanwhile.begin()
         if not self._offer.is_named(self._local.path):
             return self._request(where, names)
         try:
             return self._request(where, names)
         except UnknownFile:
             pass  # The file was named as one of this Dataset: its keys say which events it holds.
+        meanwhile.end()  # one thread reads the file at a time
         self._introduce()
         return self._request(where, names)
 
@@ -268,13 +267,12 @@ class Supply:
         """Send the file's EventKeys, with what shows that it is of this sample."""
         local = self._local
         keys, names = self.keys(0, local.entries), local.names()
-        with self._reading:
-            witnesses = {
-                name: values
-                for name in self._catalogue.witnesses
-                if name in names
-                and (values := local.values(name, 0, local.entries)).dtype.kind in "iuf"
-            }
+        witnesses = {
+            name: values
+            for name in self._catalogue.witnesses
+            if name in names
+            and (values := local.values(name, 0, local.entries)).dtype.kind in "iuf"
+        }
         digest = upload(self._offer.service.transport, self.source.dataset, keys, witnesses)
         _digests[self.source, local.uuid] = digest
 

@@ -1,8 +1,8 @@
 """Numbers, and lists of numbers, straight out of their baskets: the rows that are wanted, no more.
 
 Most branches are such, and uproot's way from baskets to arrays takes longer for them than
-decompressing does. What a basket is and how it is compressed stays uproot's; other branches are
-left to it as a whole. Knows baskets and rows; neither what a branch means nor where its rows go.
+decompressing does. What a basket is stays uproot's; other branches are left to it as a whole. Knows
+baskets and rows; neither what a branch means nor where its rows go.
 """
 
 from __future__ import annotations

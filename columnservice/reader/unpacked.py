@@ -1,9 +1,9 @@
 """A basket out of its bytes: what ZSTD compressed by Arrow's decompressor, all else by uproot.
 
-Nearly all experiment files of today are compressed by ZSTD. Arrow decompresses a block in one go
-into memory of its size, in two thirds of the time that uproot's decompressor takes, which reads it
-as a stream. What stands in a basket's header stays uproot's. Knows one basket at a time; neither
-rows nor what the bytes mean.
+Newer files of both experiments are compressed by ZSTD, older ones by ZLIB or LZMA. Arrow takes a
+ZSTD block in one go into memory of its size, in two thirds of the time that uproot's decompressor
+takes, which reads it as a stream. What stands in a basket's header stays uproot's. Knows one basket
+at a time; neither rows nor what the bytes mean.
 
 The header of each block is ROOT's (``R__zip`` in core/zip/src/RZip.cxx): two letters for the
 algorithm, its version, then compressed and uncompressed size in three bytes each, little-endian.
@@ -46,7 +46,7 @@ def unpacked(branch: Any, number: int) -> Basket:
 
     Raises:
         ValueError: its blocks cannot be decompressed to what their headers say.
-        whatever uproot raises for bytes that are no basket.
+        struct.error, IndexError, whatever uproot raises: the bytes are no basket.
     """
     try:
         chunk, cursor = branch.basket_chunk_cursor(number)

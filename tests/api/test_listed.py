@@ -12,12 +12,14 @@ import pytest
 from fastapi import FastAPI
 
 from columnservice.api import columns, listed, problems
+from columnservice.api.auth import Principal, principal
 from columnservice.api.columnlist import document_of
 from columnservice.api.listed import Listed, Lists
 from columnservice.catalogue.definitions import Definition
 from columnservice.catalogue.drafting import define, undefine
 from columnservice.catalogue.manifest import ManifestEntry
 from columnservice.catalogue.store import Catalogue
+from columnservice.delivery.summary import matches, matches_with_state
 from columnservice.errors import FileError, UnknownDataset
 from columnservice.model import ColumnSet, Dataset, FileIdentity, LumiRange
 from tests.catalogue.conftest import catalogue, offered, record, url
@@ -81,9 +83,9 @@ def made(monkeypatch):
     """Which lists were put together, in order."""
     found = []
 
-    def counted(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    def counted(catalogue: Catalogue, name: str, *more: Any) -> dict[str, Any]:
         found.append(name)
-        return document_of(catalogue, name)
+        return document_of(catalogue, name, *more)
 
     monkeypatch.setattr(listed, "document_of", counted)
     return found
@@ -111,7 +113,7 @@ def read_anew(url: str) -> dict[str, Any]:
     """The list as a process that remembers nothing tells it."""
     fresh = Catalogue(url)
     try:
-        return document_of(fresh, "nano")
+        return document_of(fresh, "nano", matches(fresh, "nano"))
     finally:
         fresh.close()
 
@@ -227,8 +229,8 @@ def test_what_does_not_change_the_list_keeps_its_etag(edge, nano, made):
 
 
 def test_what_changes_while_a_list_is_made_is_not_taken_for_known(edge, nano, url, monkeypatch):
-    def slowly(catalogue: Catalogue, name: str) -> dict[str, Any]:
-        document = document_of(catalogue, name)
+    def slowly(catalogue: Catalogue, name: str, *more: Any) -> dict[str, Any]:
+        document = document_of(catalogue, name, *more)
         catalogue.record_file("mini", record(3, columnset=WIDER), WIDER)
         return document
 
@@ -241,7 +243,37 @@ def test_what_changes_while_a_list_is_made_is_not_taken_for_known(edge, nano, ur
     assert new.content == by_fastapi(read_anew(url))
 
 
-def test_who_may_not_read_is_refused_though_the_list_is_the_same(edge):
+def test_matches_that_are_lost_and_found_while_a_list_is_made_leave_no_old_list(
+    edge, nano, url, monkeypatch
+):
+    """Nothing counts how often they change: afterwards they are what they were before."""
+    kept = f"checks/{record(2).identity.uuid}"
+
+    def without(catalogue: Catalogue, name: str) -> Any:
+        catalogue.remove_notes("nano", "checks/")
+        found = matches_with_state(catalogue, name)
+        catalogue.set_note("nano", kept, check(3))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(listed, "matches_with_state", without)
+        old = edge.ask()
+    new = edge.ask(old.headers["etag"])
+    assert new.content == by_fastapi(read_anew(url)) != old.content
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}?match=Muon_*"])
+def test_another_principal_is_refused_whatever_it_holds(edge, path):
+    etag = edge.ask(path=path).headers["etag"]
+    edge.app.dependency_overrides[principal] = lambda: Principal("bob")
+    for held in (None, etag):
+        refused = edge.ask(held, path)
+        assert refused.status_code == 403
+        assert "etag" not in refused.headers
+        assert "Muon" not in refused.text
+
+
+def test_a_request_from_elsewhere_is_refused_though_the_list_is_the_same(edge):
     etag = edge.ask().headers["etag"]
     for headers in ({"Host": "elsewhere.org"}, {"Origin": "http://elsewhere.org"}):
         assert edge.ask(etag, **headers).status_code == 403
@@ -287,7 +319,7 @@ def several(catalogue):
 
 
 def test_the_lists_used_longest_ago_make_room(several, made):
-    size = len(Listed.of(document_of(several, "a")).body)
+    size = len(Listed.of(document_of(several, "a", ())).body)
     lists = Lists(most_bytes=2 * size + 10)
     for name in ("a", "b", "a", "c"):
         lists.find(several, name)
@@ -312,7 +344,7 @@ def test_a_list_that_changed_takes_the_place_of_the_old_one(several):
 def test_a_list_without_room_is_told_and_not_kept(several, made):
     lists = Lists(most_bytes=100)
     told = [lists.find(several, "a").body for _ in range(2)]
-    assert told[0] == told[1] == by_fastapi(document_of(several, "a"))
+    assert told[0] == told[1] == by_fastapi(document_of(several, "a", ()))
     assert lists.size_bytes == 0
     assert made == ["a", "a"]
     with pytest.raises(UnknownDataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from columnservice.cache import shelf
@@ -45,8 +46,15 @@ def _change_a_value(path):
     path.write_bytes(content)
 
 
+def _become_anothers(path):
+    """An Arrow file that no cache wrote: nothing in it says what it is."""
+    batch = pa.record_batch({"items": pa.array([1.0])})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
 DAMAGES = [_truncate, _zero, _spoil_magic, _spoil_footer, _empty, _become_a_directory]
-DAMAGES.append(_change_a_value)
+DAMAGES += [_change_a_value, _become_anothers]
 DAMAGES.append(lambda path: path.unlink())
 
 

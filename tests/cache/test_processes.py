@@ -41,6 +41,24 @@ POINTS = {
 }
 
 
+def test_a_writer_killed_among_several_leaves_none_of_them_visible(tmp_path):
+    service = PieceCache(tmp_path, 10**6, recheck_seconds=0)
+    service.put(key_of(2), truth(7))
+    process, told = _start(torture.die_among_several, tmp_path, 10**6, 1)
+    assert told.poll(PATIENCE_SECONDS)
+    assert told.recv() == "there"
+    _kill(process)
+    assert [service.contains(key_of(n)) for n in (1, 2, 3)] == [False, True, False]
+    assert same(service.get(key_of(2)), truth(7))
+    report = service.verify(grace_seconds=-1)
+    assert (report.checked, report.damaged_removed, report.orphans_removed) == (1, 0, 3)
+    with service.writing() as together:
+        for n in (1, 2, 3):
+            together.write(key_of(n), truth(n))
+    assert all(same(service.get(key_of(n)), truth(n)) for n in (1, 2, 3))
+    service.close()
+
+
 @pytest.mark.parametrize("where", POINTS)
 def test_a_writer_killed_on_the_way_leaves_nothing_visible(tmp_path, where):
     size_bytes = file_size(truth(1))

@@ -181,3 +181,50 @@ def test_two_tasks_enter_side_by_side(directory):
         assert same(caches[0].get(key_of(number)), truth(number))
     for cache in caches:
         cache.close()
+
+
+def test_what_is_still_written_when_a_task_fails_is_given_up(cache, directory, monkeypatch):
+    """Other threads of the task are in the middle of something, and end after it."""
+    go_on, write = threading.Event(), writing.write_piece
+
+    def slowly(path: Path, key: str, batch: object) -> int:
+        go_on.wait(10)
+        return write(path, key, batch)
+
+    monkeypatch.setattr(writing, "write_piece", slowly)
+    with ThreadPoolExecutor(1) as threads:
+
+        def stumble() -> None:
+            with cache.writing() as together:
+                threads.submit(together.write, key_of(1), truth(1))
+                raise RuntimeError("stumbled")
+
+        with pytest.raises(RuntimeError, match="stumbled"):
+            stumble()
+        go_on.set()
+    assert piece_files(directory) == []
+    assert not cache.contains(key_of(1))
+
+
+def test_no_more_waits_than_one_piece_may_have(cache):
+    """A tenth of the limit, where that is less."""
+    size_bytes = file_size(truth(1))
+    number = -(-100_000 // size_bytes)
+    with cache.writing() as together:
+        for n in range(number):
+            assert not cache.contains(key_of(0))
+            together.write(key_of(n), truth(n))
+        assert cache.contains(key_of(0))
+
+
+def test_an_index_that_cannot_even_be_opened_is_no_error_of_a_task(cache, directory, monkeypatch):
+    """A thread has a connection of its own, which may be one too many."""
+    cache.get(key_of(5))  # there is something to write down
+
+    def fails(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", fails)
+    with ThreadPoolExecutor(1) as threads:
+        assert not threads.submit(cache.put, key_of(1), truth(1)).result()
+    assert piece_files(directory) == []

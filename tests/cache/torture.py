@@ -104,3 +104,21 @@ def die(directory: Path, limit_bytes: int, where: str, number: int, told: Connec
     cache = PieceCache(directory, limit_bytes, sweep=False)
     globals()[where](told)
     cache.put(key_of(number), truth(number))
+
+
+def die_among_several(directory: Path, limit_bytes: int, number: int, told: Connection) -> None:
+    """Write three Pieces together and stop when the second is in its place, to be killed there."""
+    cache = PieceCache(directory, limit_bytes, sweep=False)
+    store, adopted = PieceDisk.store, []
+
+    def adopt(self: PieceDisk, *args: object, **named: object) -> object:
+        found = store(self, *args, **named)
+        adopted.append(found)
+        if len(adopted) == 2:
+            _stop(told)
+        return found
+
+    PieceDisk.store = adopt
+    with cache.writing() as together:
+        for n in range(number, number + 3):
+            together.write(key_of(n), truth(n))

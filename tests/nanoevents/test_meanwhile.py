@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
+import uproot
 from coffea.nanoevents import BaseSchema
 
+from columnservice.errors import RequestError
 from columnservice.nanoevents.localtree import LocalTree
 from columnservice.nanoevents.meanwhile import Meanwhile
+
+from .small import write_small
 
 pytestmark = pytest.mark.fast
 
@@ -68,3 +73,67 @@ def test_event_keys_are_read_while_the_service_is_asked_and_only_then(small, ser
         tree = small.tree(service.nanoevents(BaseSchema, dataset="small"))
         tree["rho"].array()
         assert by == told
+
+
+def test_without_another_thread_the_same_thread_does_it_later(small, service, monkeypatch):
+    start = threading.Thread.start
+
+    def no_more(self: threading.Thread) -> None:
+        if self.name == "columnservice-meanwhile":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    tree = small.tree(service.nanoevents(BaseSchema, dataset="small"))
+    assert len(tree["rho"].array()) == tree.num_entries
+
+
+def test_the_file_is_left_alone_when_the_reading_is_over(small, service, monkeypatch):
+    """However it went: who gets an error may close the file."""
+    reading, go_on = threading.Event(), threading.Event()
+    read = LocalTree.values
+
+    def values(self: LocalTree, *where: object) -> object:
+        reading.set()
+        go_on.wait(10)
+        return read(self, *where)
+
+    def refuse(*_: object, **__: object) -> None:
+        assert reading.wait(10)
+        threading.Timer(0.1, go_on.set).start()
+        raise RequestError("of no interest")
+
+    monkeypatch.setattr(LocalTree, "values", values)
+    tree = small.tree(service.nanoevents(BaseSchema, dataset="small"))
+    monkeypatch.setattr(type(service), "ask", refuse)
+    with pytest.raises(RequestError, match="of no interest"):
+        tree["rho"].array()
+    assert go_on.is_set()
+    assert not [t for t in threading.enumerate() if t.name == "columnservice-meanwhile"]
+
+
+def test_one_thread_at_a_time_reads_a_file_that_is_introduced(
+    small, service, monkeypatch, tmp_path
+):
+    """The service does not know it, so all of its keys are read while those of a range are."""
+    at_once, most, lock, read = 0, 0, threading.Lock(), LocalTree.values
+
+    def values(self: LocalTree, *where: object) -> object:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        try:
+            return read(self, *where)
+        finally:
+            with lock:
+                at_once -= 1
+
+    monkeypatch.setattr(LocalTree, "values", values)
+    path = tmp_path / "unseen.root"
+    write_small(path)
+    options = service.nanoevents(BaseSchema, dataset="small")["uproot_options"]
+    with uproot.open({path: "Events"}, **options) as tree:
+        assert len(tree["rho"].array()) == tree.num_entries
+    assert most == 1
