@@ -80,6 +80,7 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         Raises:
             OSError: one could not be adopted.
         """
+        self._sql("SELECT 1")  # this thread can reach the index, so that it can give up too
         places = self.disk.filenames(len(files))
         try:
             self._enter(
@@ -248,7 +249,8 @@ class Shelf(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
                 for name, more in tallies.items():
                     sql("UPDATE Tally SET value = value + ? WHERE name = ?", (more, name))
         except INDEX_TROUBLE:
-            self.recover()
+            with suppress(*INDEX_TROUBLE):
+                self.recover()
             return False
         return True
 

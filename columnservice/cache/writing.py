@@ -20,8 +20,8 @@ from columnservice.cache.piece import PieceKey
 from columnservice.cache.piecefile import write_piece
 
 MOST_WAITING_BYTES = 32_000_000
-"""What is written and not entered can be neither used nor evicted: no more of it than this, nor
-than one Piece may have, waits."""
+"""What is written and not entered can be neither used nor evicted: from here on, or from what one
+Piece may have if that is less, it is entered."""
 
 
 @dataclass(frozen=True)

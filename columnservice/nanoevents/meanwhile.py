@@ -26,15 +26,18 @@ class Meanwhile:
         """Begin, unless it was begun."""
         if self._thread is not None:
             return
-        thread = threading.Thread(target=self._done, name="columnservice-meanwhile", daemon=True)
-        with suppress(RuntimeError):  # this user may have no more threads
-            thread.start()
-            self._thread = thread
+        self._thread = threading.Thread(
+            target=self._done, name="columnservice-meanwhile", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:  # this user may have no more threads
+            self._thread = None
 
     def end(self) -> None:
         """Wait until it is done, if it was begun: nobody takes away what it works on.
 
-        So an error of the service, or an interrupt, is told only then.
+        So an error of the service, or a first interrupt, is told only then.
         """
         if self._thread is not None:
             self._thread.join()

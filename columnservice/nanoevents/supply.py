@@ -259,7 +259,7 @@ class Supply:
             return self._request(where, names)
         except UnknownFile:
             pass  # The file was named as one of this Dataset: its keys say which events it holds.
-        meanwhile.end()  # one thread reads the file at a time
+        meanwhile.end()  # one thread of this request reads the file at a time
         self._introduce()
         return self._request(where, names)
 

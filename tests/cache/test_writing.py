@@ -11,6 +11,7 @@ import pytest
 
 from columnservice.cache import PieceCache, shelf, writing
 from columnservice.cache.disk import PieceDisk
+from columnservice.errors import Unavailable
 from tests.cache.support import file_of, file_size, key_of, piece_files, same, truth
 
 pytestmark = pytest.mark.fast
@@ -217,14 +218,39 @@ def test_no_more_waits_than_one_piece_may_have(cache):
         assert cache.contains(key_of(0))
 
 
-def test_an_index_that_cannot_even_be_opened_is_no_error_of_a_task(cache, directory, monkeypatch):
+@pytest.mark.parametrize("used", [True, False])
+def test_an_index_that_cannot_even_be_opened_is_no_error_of_a_task(
+    cache, directory, monkeypatch, used
+):
     """A thread has a connection of its own, which may be one too many."""
-    cache.get(key_of(5))  # there is something to write down
+    if used:
+        cache.get(key_of(5))  # there is something to write down
 
     def fails(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr(sqlite3, "connect", fails)
-    with ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads, monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", fails)
         assert not threads.submit(cache.put, key_of(1), truth(1)).result()
     assert piece_files(directory) == []
+    stats = cache.stats()
+    assert (stats.misses, stats.rejected) == (int(used), 1)  # nothing counted is lost
+
+
+def test_a_thread_without_a_connection_gets_what_is_mapped(directory, monkeypatch):
+    """That the use cannot be written down is nobody's trouble."""
+    cache = PieceCache(directory, 10**6, recheck_seconds=1e9, touch_entries=1)
+    cache.put(key_of(1), truth(1))
+    assert same(cache.get(key_of(1)), truth(1))
+
+    def fails(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with ThreadPoolExecutor(1) as threads, monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", fails)
+        assert same(threads.submit(cache.get, key_of(1)).result(), truth(1))
+        threads.submit(cache.used, [key_of(1)]).result()
+        with pytest.raises(Unavailable, match="cannot evict"):
+            threads.submit(cache.evict).result()
+    assert cache.stats().hits == 3
+    cache.close()

@@ -248,6 +248,8 @@ def test_the_state_of_notes_is_another_one_after_each_change_of_them_and_of_noth
         change((catalogue, other)[number % 2])
         states.append(catalogue.notes_state("tt_mini", "checks/"))
         assert other.notes_state("tt_mini", "checks/") == states[-1]
+        both = (other.notes("tt_mini", "checks/"), states[-1])
+        assert other.notes_with_state("tt_mini", "checks/") == both
     assert len({*states}) == len(changes) + 1
     catalogue.set_note("tt_mini", "uploads/a", {"events": 1})
     catalogue.record_file("tt_mini", record(1), LAYOUT)
