@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from columnservice.alignment.takeindex import TakeIndex, write_takeindex
+from columnservice.cache import PieceCache, PieceKey
 from columnservice.delivery import check as checking
 from columnservice.delivery import materialise as room
 from columnservice.delivery.materialise import materialise, open_take
@@ -50,19 +51,12 @@ def parent(tmp_path):
     return location_of(write_nano(tmp_path / "parent.root", KEYS, RHO, MUONS))
 
 
-class Pieces:
-    """Takes what is made and keeps it in memory."""
-
-    def __init__(self):
-        self.held = {}
-
-    def put(self, key, batch):
-        self.held[key.text] = batch
-        return True
-
-
-def tools_at(folder) -> Tools:
-    return Tools(FilePool(4), Pieces(), folder)  # type: ignore[arg-type]
+@pytest.fixture
+def tools(tmp_path):
+    """A worker's tools, without threads."""
+    pieces = PieceCache(tmp_path / "cache", 10**8)
+    yield Tools(FilePool(4), pieces, tmp_path)
+    pieces.close()
 
 
 def index_of(identity, rows=100) -> TakeIndex:
@@ -87,17 +81,16 @@ def task_of(location, *columns: OfferedColumn) -> MaterialiseTask:
     )
 
 
-def test_pieces_hold_the_rows_that_the_join_names(parent, tmp_path):
+def test_pieces_hold_the_rows_that_the_join_names(parent, tools, tmp_path):
     location, offered = parent
-    tools = tools_at(tmp_path)
     index = index_of(location.identity)
     order = np.random.default_rng(3).permutation(100)
     write_takeindex(take_path(tmp_path, "a" * 32), replace(index, row=order))
     task = task_of(location, offered["Muon_pt"], offered["fixedGridRhoFastjetAll"])
     assert materialise(tools, task).unkept == {}
-    held = tools.pieces.held
-    assert held["0" * 32].column("items").to_pylist() == [pt for e in order for pt in MUONS[e]]
-    assert held[f"{1:032x}"].column("items").to_numpy().tolist() == RHO[order].tolist()
+    muons, rho = (tools.pieces.get(PieceKey(f"{n:032x}")).column("items") for n in (0, 1))
+    assert muons.to_pylist() == [pt for e in order for pt in MUONS[e]]
+    assert rho.to_numpy().tolist() == RHO[order].tolist()
 
 
 def test_a_join_with_other_parents_or_fewer_rows_is_not_used(parent, tmp_path):
@@ -124,16 +117,17 @@ def test_a_damaged_join_is_a_missing_one(parent, tmp_path, damage):
         open_take(tmp_path, "a" * 32, (location,), "/local.root", 100)
 
 
-def test_a_branch_of_another_type_than_when_it_was_indexed_is_damage(parent, tmp_path):
+def test_a_branch_of_another_type_than_when_it_was_indexed_is_damage(parent, tools, tmp_path):
     location, offered = parent
     write_takeindex(take_path(tmp_path, "a" * 32), index_of(location.identity))
     rho = offered["fixedGridRhoFastjetAll"]
     drifted = replace(rho, column=replace(rho.column, members=(Member("", "float64"),)))
     with pytest.raises(DamagedFile, match="is not float64 as when it was indexed"):
-        materialise(tools_at(tmp_path), task_of(location, drifted))
+        materialise(tools, task_of(location, drifted))
+    assert tools.pieces.stats().entries == 0
 
 
-def test_columns_of_one_shape_with_other_counts_are_refused(tmp_path):
+def test_columns_of_one_shape_with_other_counts_are_refused(tools, tmp_path):
     path = write_nano(tmp_path / "parent.root", KEYS, RHO, MUONS, extra=True)
     location, offered = location_of(path)
     write_takeindex(take_path(tmp_path, "a" * 32), index_of(location.identity))
@@ -145,13 +139,14 @@ def test_columns_of_one_shape_with_other_counts_are_refused(tmp_path):
         return replace(found, columns=tuple({**part, **ones} for part in found.columns))
 
     task = task_of(location, offered["Muon_pt"], offered["Muon_zeta"])
-    materialise(tools_at(tmp_path), task)
+    materialise(tools, task)
+    assert tools.pieces.stats().entries == 4
+    tools.pieces.evict()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "read_parents", damaged)
-        tools = tools_at(tmp_path)
         with pytest.raises(CountsMismatch, match="Muon_pt and Muon_zeta hold different numbers"):
             materialise(tools, task)
-    assert tools.pieces.held == {}
+    assert tools.pieces.stats().entries == 0
 
 
 def test_the_first_item_of_an_empty_list_is_no_value():
@@ -161,7 +156,7 @@ def test_the_first_item_of_an_empty_list_is_no_value():
     assert first.content[""][[0, 2]].tolist() == [5.0, 7.0]
 
 
-def test_events_without_a_first_item_say_nothing_about_the_sample(tmp_path, monkeypatch):
+def test_events_without_a_first_item_say_nothing_about_the_sample(tools, tmp_path, monkeypatch):
     fewer = [muons[:1] if e % 2 else [] for e, muons in enumerate(MUONS)]
     local, mine = location_of(write_nano(tmp_path / "local.root", KEYS, RHO, fewer))
     parent, above = location_of(write_nano(tmp_path / "parent.root", KEYS, RHO, MUONS))
@@ -169,6 +164,6 @@ def test_events_without_a_first_item_say_nothing_about_the_sample(tmp_path, monk
     monkeypatch.setattr(checking, "_pairs", lambda _: [pair])
     join = JoinTask(local, "nanoaod", (parent,), "nanoaod", "a" * 32)
     task = CheckTask(join, tuple(mine.values()), (tuple(above.values()),), 1000)
-    (result,) = checking._compare(tools_at(tmp_path), task, index_of(parent.identity))
+    (result,) = checking._compare(tools, task, index_of(parent.identity))
     both = sum(1 for e in range(100) if fewer[e] and MUONS[e])
     assert (result.compared, result.agreed) == (both, both)
