@@ -17,7 +17,7 @@ demo: $(STAMP) system-packages
 	$(BIN)/columnservice demo $(DEMO)
 
 check: lint
-	$(BIN)/python -m pytest -m fast -n 2 --dist loadfile --hypothesis-profile=check
+	$(BIN)/python -m pytest -m fast -n 2 --dist loadfile
 
 test: system-packages lint
 	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from columnservice.model import ColumnSet, FileRecord
 
 # No example fails for being slow, and a test run has the same examples every time: whoever changes
-# a line is not refused for what chance finds elsewhere. `make check` is content with fewer of them,
-# and `make soak` looks with chance.
+# a line is not refused for what chance finds elsewhere. `make soak` looks with chance.
 settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("check", settings.get_profile("tests"), max_examples=30)
 settings.register_profile(
     "search", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
