@@ -5,8 +5,7 @@ and too many when all are large. Here exactly as many go as the limit asks for, 
 transaction that stores the new one. Added are batched touches and host-wide tallies.
 
 Written for diskcache 5.6: `_transact`, `_sql`, `_con`, `_cull`, `_row_insert` and `_row_update` are
-inner parts of it. Knows SQL
-and file names; neither PieceKeys nor what stands in the files.
+inner parts of it. Knows SQL and file names; neither PieceKeys nor what stands in the files.
 """
 
 from __future__ import annotations
